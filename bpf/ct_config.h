@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* ct_config.h - what user space tells the hooks before they load, and while they run. */
+#ifndef CT_CONFIG_H
+#define CT_CONFIG_H
+
+#include "ct_calibrate.h"
+
+/** struct ct_config - constant once loaded, so that the verifier drops what is not needed. The
+ *  only object in .rodata. */
+struct ct_config {
+	struct ct_kernel_layout layout;
+	__u32 follow;	 /* trace forked children */
+	__u32 has_cast;	 /* bpf_rdonly_cast is there (6.2): page tables are read by plain loads */
+	__u32 hz;	 /* unused by the kernel side; here for the record */
+	__u32 reserved;
+};
+
+enum ct_sweep {
+	CT_SWEEP_NONE = 0,
+	CT_SWEEP_ADOPT,	 /* take in adopt_tgid and, when following, whatever descends from it */
+	CT_SWEEP_SETTLE, /* at the end: decide faults that no later event has decided */
+};
+
+/** struct ct_control - the only object in .bss that user space touches. */
+struct ct_control {
+	__u32 sweep;	  /* in: enum ct_sweep, what reading the iterator does */
+	__u32 adopt_tgid; /* in */
+	__u64 adopted;	  /* out: tasks taken in so far */
+	__u64 overflowed; /* out: records that did not fit the ring */
+	__u64 untraced;	  /* out: tasks that no table had room for */
+	struct ct_kind_counts lost; /* out: faults that fitted no map either, of all processes */
+};
+
+#endif /* CT_CONFIG_H */
