@@ -17,13 +17,15 @@
 #define CT_CONFIG_HAS_CAST 0 /* it runs once: the helper will do on every kernel */
 #include "ct_pagetable.h"
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+char LICENSE[] SEC("license")
+= "Dual BSD/GPL";
 
-struct ct_calibration ct_cal; /* in: tid, step, first, address; out: the rest */
+struct ct_calibration
+	ct_cal SEC(".data.control"); /* in: tid, step, first, address; out: the rest */
 
 #define CT_CANDIDATES 64
 
-static __always_inline __u64 ct_translate(const struct ct_kernel_layout *layout, __u64 pgd,
+static __always_inline __u64 ct_translate(const volatile struct ct_kernel_layout *layout, __u64 pgd,
 					  __u64 address)
 {
 	__u32 shift = 12;

@@ -26,11 +26,11 @@ enum ct_kind {
 enum ct_record_type {
 	CT_REC_NONE = 0,
 	CT_REC_FAULT, /* struct ct_record, or struct ct_record_bytes with CT_FLAG_BYTES */
-	CT_REC_UNDO,  /* the last fault of this thread at this address was thrown away (lost race) */
-	CT_REC_FORK,  /* struct ct_record_task: image is the child, other_image the parent */
-	CT_REC_EXEC,  /* struct ct_record_task: image is the new image, other_image the old */
-	CT_REC_EXIT,  /* struct ct_record_task: the last thread of image began to exit */
-	CT_REC_TASK,  /* struct ct_record_task: image was found alive when tracing began */
+	CT_REC_UNDO, /* the last fault of this thread at this address was thrown away (lost race) */
+	CT_REC_FORK, /* struct ct_record_task: image is the child, other_image the parent */
+	CT_REC_EXEC, /* struct ct_record_task: image is the new image, other_image the old */
+	CT_REC_EXIT, /* struct ct_record_task: the last thread of image began to exit */
+	CT_REC_TASK, /* struct ct_record_task: image was found alive when tracing began */
 };
 
 enum ct_flag {
@@ -50,14 +50,14 @@ enum ct_flag {
 
 /** struct ct_record - one fault. 40 bytes, no padding. */
 struct ct_record {
-	__u64 address; /* byte address that was written, in the image that was hit */
-	__u64 ip;      /* user instruction that wrote; of the system call with CT_FLAG_KERNEL */
-	__u64 ts_ns;   /* CLOCK_MONOTONIC, coarse: good to a timer tick */
-	__u64 image;   /* CT_IMAGE() of the memory that was hit */
-	__u32 tid;     /* the writing thread */
-	__u8 type;     /* enum ct_record_type */
-	__u8 kind;     /* enum ct_kind */
-	__u8 flags;    /* enum ct_flag */
+	__u64 address;	 /* byte address that was written, in the image that was hit */
+	__u64 ip;	 /* user instruction that wrote; of the system call with CT_FLAG_KERNEL */
+	__u64 jiffies;	 /* when; ct_capture__time_ns makes CLOCK_MONOTONIC of it, to a tick */
+	__u64 image;	 /* CT_IMAGE() of the memory that was hit */
+	__u32 tid;	 /* the writing thread */
+	__u8 type;	 /* enum ct_record_type */
+	__u8 kind;	 /* enum ct_kind */
+	__u8 flags;	 /* enum ct_flag */
 	__u8 page_shift; /* log2 of the bytes that the fault concerned: 12, 21 or 30 */
 };
 
@@ -66,7 +66,7 @@ struct ct_record {
 /** struct ct_record_bytes - a fault with the bytes around the address as they were before. */
 struct ct_record_bytes {
 	struct ct_record rec;
-	__u64 bytes_address;	   /* address of bytes[0]; all of them on the page of rec.address */
+	__u64 bytes_address; /* address of bytes[0]; all of them on the page of rec.address */
 	__u8 bytes[CT_BYTES_LEN];
 };
 

@@ -9,10 +9,8 @@
  *  only object in .rodata. */
 struct ct_config {
 	struct ct_kernel_layout layout;
-	__u32 follow;	 /* trace forked children */
-	__u32 has_cast;	 /* bpf_rdonly_cast is there (6.2): page tables are read by plain loads */
-	__u32 hz;	 /* unused by the kernel side; here for the record */
-	__u32 reserved;
+	__u32 follow;	/* trace forked children */
+	__u32 has_cast; /* bpf_rdonly_cast is there (6.2): page tables are read by plain loads */
 };
 
 enum ct_sweep {
@@ -21,13 +19,16 @@ enum ct_sweep {
 	CT_SWEEP_SETTLE, /* at the end: decide faults that no later event has decided */
 };
 
-/** struct ct_control - the only object in .bss that user space touches. */
+/** struct ct_control - what user space and the hooks share while they run; a map of its own,
+ *  .data.control. */
 struct ct_control {
-	__u32 sweep;	  /* in: enum ct_sweep, what reading the iterator does */
-	__u32 adopt_tgid; /* in */
-	__u64 adopted;	  /* out: tasks taken in so far */
-	__u64 overflowed; /* out: records that did not fit the ring */
-	__u64 untraced;	  /* out: tasks that no table had room for */
+	__u32 sweep;		    /* in: enum ct_sweep, what reading the iterator does */
+	__u32 adopt_tgid;	    /* in */
+	__u64 jiffies;		    /* out: at the last sweep */
+	__u64 adopted;		    /* out: tasks taken in so far */
+	__u64 overflowed;	    /* out: records that did not fit the ring */
+	__u64 late;		    /* out: family events put into ct_late */
+	__u64 untraced;		    /* out: tasks that no table had room for */
 	struct ct_kind_counts lost; /* out: faults that fitted no map either, of all processes */
 };
 

@@ -14,16 +14,19 @@
 
 const volatile struct ct_config ct_config; /* the only object in .rodata */
 
-struct ct_control ct_control;
+struct ct_control ct_control SEC(".data.control");
 
 #define CT_CONFIG_HAS_CAST ct_config.has_cast
-#define CT_LAYOUT	   ((const struct ct_kernel_layout *)&ct_config.layout)
+#define CT_LAYOUT	   (&ct_config.layout) /* volatile to the end: else it is folded to zero */
 
 #include "ct_classify.h"
+#include "ct_task.h"
+
 #include "ct_family.h"
 #include "ct_pagetable.h"
 #include "ct_record.h"
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+char LICENSE[] SEC("license")
+= "Dual BSD/GPL";
 
 #endif /* CT_CORE_H */

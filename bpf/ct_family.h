@@ -11,32 +11,11 @@
 #ifndef CT_FAMILY_H
 #define CT_FAMILY_H
 
-#define CT_SLOTS      16384 /* a power of two */
-#define CT_MAX_IMAGES 16384 /* alive at one time; maps are preallocated: no allocation in a fault */
-#define CT_MAX_SPILL  4096
+#include "ct_slot.h"
 
-enum ct_slot_state {
-	CT_IDLE = 0,
-	CT_ARMED,      /* in a write fault on a present page, or behind one that got no page */
-	CT_GOT_PAGE,   /* counted: a page was allocated for it */
-};
-
-struct ct_slot {
-	__u64 task; /* struct task_struct *, 0: nobody's */
-	__u64 image;
-	__u64 mm;
-	__u64 address;
-	__u64 ip;
-	__u64 page; /* struct page * that this fault got */
-	__u64 word; /* the hook's own: the old PTE, or the system call of a kernel-mode fault */
-	__u32 tid;
-	__u8 state; /* enum ct_slot_state */
-	__u8 kind;  /* enum ct_kind, where it is known before the fault is over */
-	__u8 flags; /* enum ct_flag */
-	__u8 shift; /* log2 of the page size */
-};
-
-_Static_assert(sizeof(struct ct_slot) == 64, "a slot is one cache line");
+#define CT_MAX_IMAGES 16384 /* alive at one time; maps are preallocated: no allocation in a fault \
+			     */
+#define CT_MAX_SPILL 4096
 
 struct ct_slot ct_slots[CT_SLOTS] __attribute__((aligned(64)));
 __u32 ct_spilled[CT_SLOTS];
@@ -64,28 +43,8 @@ struct {
 	__type(value, __u64);
 } ct_images SEC(".maps");
 
-/*
- * The current task. 5.10 has no bpf_get_current_task_btf: there the address is a plain number and
- * members are read by helper. Which of the two is known when the program is loaded.
+/* Masked anew at each use: across a call the compiler forgets, and the verifier too, that it was.
  */
-#define CT_HAS_CURRENT_BTF                                                                          \
-	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
-
-static __always_inline struct task_struct *ct_current(void)
-{
-	if (CT_HAS_CURRENT_BTF)
-		return bpf_get_current_task_btf();
-	return (struct task_struct *)bpf_get_current_task();
-}
-
-static __always_inline __u64 ct_current_mm(struct task_struct *current)
-{
-	if (CT_HAS_CURRENT_BTF)
-		return (__u64)current->mm;
-	return (__u64)BPF_CORE_READ(current, mm);
-}
-
-/* Masked anew at each use: across a call the compiler forgets, and the verifier too, that it was. */
 static __always_inline __u32 ct_slot_index(__u32 pid)
 {
 	barrier_var(pid);

@@ -127,6 +127,7 @@ int ct_sweep(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task;
 	struct ct_slot *slot;
 
+	ct_control.jiffies = bpf_jiffies64();
 	if (!task)
 		return 0;
 	if (ct_control.sweep == CT_SWEEP_ADOPT) {

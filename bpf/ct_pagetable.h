@@ -40,7 +40,7 @@ static __always_inline __u64 ct_read_u64(__u64 kernel_address)
 	return value;
 }
 
-static __always_inline __u64 ct_entry_phys(const struct ct_kernel_layout *layout, __u64 entry)
+static __always_inline __u64 ct_entry_phys(const volatile struct ct_kernel_layout *layout, __u64 entry)
 {
 	return entry & CT_PTE_ADDR & ((1ull << layout->phys_bits) - 1);
 }
@@ -49,7 +49,7 @@ static __always_inline __u64 ct_entry_phys(const struct ct_kernel_layout *layout
  * The last-level entry for @address below the table at kernel address @pgd: a PTE, or the PMD or
  * PUD entry of a huge page, whose size is left in @shift (12, 21, 30). 0: nothing there.
  */
-static __always_inline __u64 ct_walk(const struct ct_kernel_layout *layout, __u64 pgd,
+static __always_inline __u64 ct_walk(const volatile struct ct_kernel_layout *layout, __u64 pgd,
 				     __u64 address, __u32 *shift)
 {
 	__u64 entry, base = layout->page_offset;
@@ -76,7 +76,7 @@ static __always_inline __u64 ct_walk(const struct ct_kernel_layout *layout, __u6
 }
 
 /* page->mapping of the page (of its head, for a part of a large one) with that PFN. */
-static __always_inline __u64 ct_page_mapping(const struct ct_kernel_layout *layout, __u64 pfn)
+static __always_inline __u64 ct_page_mapping(const volatile struct ct_kernel_layout *layout, __u64 pfn)
 {
 	__u64 page = layout->vmemmap + pfn * layout->page_size;
 	__u64 head = ct_read_u64(page + bpf_core_field_offset(struct page, compound_head));
@@ -86,7 +86,7 @@ static __always_inline __u64 ct_page_mapping(const struct ct_kernel_layout *layo
 	return ct_read_u64(page + bpf_core_field_offset(struct page, mapping));
 }
 
-static __always_inline __u64 ct_pte_pfn(const struct ct_kernel_layout *layout, __u64 pte)
+static __always_inline __u64 ct_pte_pfn(const volatile struct ct_kernel_layout *layout, __u64 pte)
 {
 	return ct_entry_phys(layout, pte) >> 12;
 }

@@ -79,7 +79,7 @@ static __always_inline void ct_fill(struct ct_record *rec, const struct ct_slot 
 {
 	rec->address = slot->address;
 	rec->ip = slot->ip;
-	rec->ts_ns = bpf_jiffies64(); /* user space makes nanoseconds of it */
+	rec->jiffies = bpf_jiffies64(); /* inlined; reading the clock costs 60 ns */
 	rec->image = slot->image;
 	rec->tid = slot->tid;
 	rec->type = type;
@@ -131,14 +131,16 @@ static __always_inline void ct_emit_task(__u8 type, __u64 image, __u64 other, __
 					 const struct task_struct *task)
 {
 	struct ct_record_task rec = {
-		.rec = { .ts_ns = bpf_jiffies64(), .image = image, .tid = tid, .type = type },
+		.rec = { .jiffies = bpf_jiffies64(), .image = image, .tid = tid, .type = type },
 		.other_image = other,
 	};
 	struct ct_late_key late = { .image = image, .type = type };
 
 	bpf_core_read(rec.comm, sizeof(rec.comm), &task->comm);
-	if (bpf_ringbuf_output(&ct_ring, &rec, sizeof(rec), BPF_RB_NO_WAKEUP))
+	if (bpf_ringbuf_output(&ct_ring, &rec, sizeof(rec), BPF_RB_NO_WAKEUP)) {
 		bpf_map_update_elem(&ct_late, &late, &rec, BPF_ANY);
+		__sync_fetch_and_add(&ct_control.late, 1);
+	}
 }
 
 #endif /* CT_RECORD_H */

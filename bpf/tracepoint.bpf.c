@@ -30,15 +30,6 @@ static __always_inline void ct_settle(struct ct_slot *slot, __u64 pgd)
 
 #include "ct_lifecycle.h"
 
-static __always_inline struct pt_regs *ct_user_regs(struct task_struct *current)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
-		return (struct pt_regs *)bpf_task_pt_regs(current);
-	/* 5.10: x86-64 stacks are 16 KiB and pt_regs stand at their top */
-	return (struct pt_regs *)((__u64)BPF_CORE_READ(current, stack) + 16384 -
-				  bpf_core_type_size(struct pt_regs));
-}
-
 /* What identifies the system call that the task is in. */
 static __always_inline __u64 ct_syscall_word(struct task_struct *current, __u64 *ip)
 {
@@ -103,8 +94,8 @@ int BPF_PROG(ct_on_page_alloc, struct page *page, unsigned int order, gfp_t gfp)
 	if ((slot->flags & CT_FLAG_KERNEL) && slot->word != ct_syscall_word(current, &ip))
 		return 0; /* that system call is over: it ended in EFAULT */
 	pte = ct_walk(CT_LAYOUT,
-		      CT_HAS_CURRENT_BTF ? (__u64)current->mm->pgd :
-					   (__u64)BPF_CORE_READ(current, mm, pgd),
+		      CT_HAS_CURRENT_BTF ? (__u64)current->mm->pgd
+					 : (__u64)BPF_CORE_READ(current, mm, pgd),
 		      slot->address, &shift);
 	if ((pte & (CT_PTE_PRESENT | CT_PTE_WRITE)) != CT_PTE_PRESENT || shift != 12)
 		return 0; /* that fault is over: this page is for something else */

@@ -16,7 +16,8 @@ void ct_warn(const char *fmt, ...) CT_PRINTF(1, 2);
 void ct_debug(const char *fmt, ...) CT_PRINTF(1, 2);
 /** @level: 0 errors and warnings, 1 debug too. */
 void ct_log_set_verbose(int level);
-/** While a full-screen view owns the terminal, lines are kept (up to 64 KiB) and shown at release. */
+/** While a full-screen view owns the terminal, lines are kept (up to 64 KiB) and shown at release.
+ */
 void ct_log_hold(void);
 void ct_log_release(void);
 

@@ -6,7 +6,6 @@
  */
 #include "capture/calibrate.h"
 
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -15,32 +14,18 @@
 #include <unistd.h>
 
 #include "base/types.h"
-#include "calibrate.skel.h"
+#include "capture/object.h"
 
 #define CT_PTE_PRESENT	     1ull
 #define CT_MAX_PHYS_GIB	     65536 /* 64 TiB, what four-level kernels can address */
 #define CT_CANDIDATES_A_STEP 64
 
 struct ct_calibrator {
-	struct calibrate *skel;
-	struct bpf_link *iter;
+	struct bpf_object *object;
+	struct bpf_link *iter, *alloc;
+	volatile struct ct_calibration
+		*control; /* the kernel looks on: stores must not be merged */
 };
-
-/* Run the iterator once: it works while it is being read. */
-static int ct_step(struct ct_calibrator *cal)
-{
-	int fd = bpf_iter_create(bpf_link__fd(cal->iter));
-	char drain[64];
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	do {
-		n = read(fd, drain, sizeof(drain));
-	} while (n > 0 || (n < 0 && errno == EINTR));
-	close(fd);
-	return n < 0 ? -errno : 0;
-}
 
 static unsigned int ct_phys_bits(void)
 {
@@ -57,7 +42,7 @@ static unsigned int ct_phys_bits(void)
 
 static int ct_find_page_offset(struct ct_calibrator *cal)
 {
-	volatile struct ct_calibration *c = &cal->skel->bss->ct_cal; /* the kernel looks on */
+	volatile struct ct_calibration *c = cal->control;
 
 	c->step = CT_CAL_PAGE_OFFSET;
 	for (unsigned int first = 0; first < CT_MAX_PHYS_GIB; first += CT_CANDIDATES_A_STEP) {
@@ -65,7 +50,7 @@ static int ct_find_page_offset(struct ct_calibrator *cal)
 			int err;
 
 			c->first = first;
-			err = ct_step(cal);
+			err = ct_object__run_iter(cal->iter);
 			if (err)
 				return err;
 			if (c->found)
@@ -77,11 +62,11 @@ static int ct_find_page_offset(struct ct_calibrator *cal)
 
 static int ct_pte_of(struct ct_calibrator *cal, volatile void *address, __u64 *pfn)
 {
-	volatile struct ct_calibration *c = &cal->skel->bss->ct_cal; /* the kernel looks on */
+	volatile struct ct_calibration *c = cal->control;
 	int err;
 
 	c->address = (uint64_t)(uintptr_t)address;
-	err = ct_step(cal);
+	err = ct_object__run_iter(cal->iter);
 	if (err)
 		return err;
 	if (!(c->pte & CT_PTE_PRESENT) || c->shift != 12)
@@ -92,7 +77,7 @@ static int ct_pte_of(struct ct_calibrator *cal, volatile void *address, __u64 *p
 
 static int ct_find_struct_pages(struct ct_calibrator *cal, volatile char *page)
 {
-	volatile struct ct_calibration *c = &cal->skel->bss->ct_cal; /* the kernel looks on */
+	volatile struct ct_calibration *c = cal->control;
 	__u64 pfn;
 	int err;
 
@@ -110,43 +95,58 @@ static int ct_find_struct_pages(struct ct_calibrator *cal, volatile char *page)
 	if (err)
 		return err;
 	c->layout.vmemmap = c->page - pfn * c->layout.page_size;
-	/* the array starts on a GiB boundary for every layout, less what lies below the first PFN */
-	return c->page && pfn != c->layout.zero_pfn && !(c->layout.vmemmap & 0xfffff) ? 0 : -EOPNOTSUPP;
+	/* the array starts on a GiB boundary for every layout, less what lies below the first PFN
+	 */
+	return c->page && pfn != c->layout.zero_pfn && !(c->layout.vmemmap & 0xfffff) ? 0
+										      : -EOPNOTSUPP;
+}
+
+static int ct_calibrator_open(struct ct_calibrator *cal)
+{
+	struct bpf_program *sweep, *alloc;
+
+	cal->object = ct_object__open("calibrate");
+	if (!cal->object || bpf_object__load(cal->object))
+		return -errno;
+	cal->control = ct_object__control(cal->object, sizeof(*cal->control));
+	if (!cal->control)
+		return -errno;
+	cal->control->tid = (uint32_t)gettid();
+	cal->control->layout.phys_bits = ct_phys_bits();
+	sweep = bpf_object__find_program_by_name(cal->object, "ct_calibrate");
+	alloc = bpf_object__find_program_by_name(cal->object, "ct_calibrate_alloc");
+	cal->iter = bpf_program__attach_iter(sweep, NULL);
+	cal->alloc = cal->iter ? bpf_program__attach(alloc) : NULL;
+	return cal->alloc ? 0 : -errno;
 }
 
 int ct_calibrate(struct ct_kernel_layout *layout, char *why, size_t why_len)
 {
 	struct ct_calibrator cal = { 0 };
-	struct bpf_link *alloc = NULL;
 	void *page;
 	int err;
 
 	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return -errno;
-	cal.skel = calibrate__open_and_load();
-	if (!cal.skel) {
-		err = -errno;
-		snprintf(why, why_len, "calibration program refused: %s", strerror(-err));
-		goto out;
-	}
-	cal.skel->bss->ct_cal.tid = (uint32_t)gettid();
-	cal.skel->bss->ct_cal.layout.phys_bits = ct_phys_bits();
-	cal.iter = bpf_program__attach_iter(cal.skel->progs.ct_calibrate, NULL);
-	alloc = cal.iter ? bpf_program__attach(cal.skel->progs.ct_calibrate_alloc) : NULL;
-	err = alloc ? 0 : -errno;
-	if (!err)
+	err = ct_calibrator_open(&cal);
+	if (err) {
+		snprintf(why, why_len, "the kernel refused a BPF program: %s", strerror(-err));
+	} else {
 		err = ct_find_page_offset(&cal);
-	if (!err)
-		err = ct_find_struct_pages(&cal, page);
-	if (err)
-		snprintf(why, why_len, "cannot find the kernel's page tables (%s)", strerror(-err));
-	else
-		*layout = cal.skel->bss->ct_cal.layout;
-out:
-	bpf_link__destroy(alloc);
+		if (!err)
+			err = ct_find_struct_pages(&cal, page);
+		if (err)
+			snprintf(why, why_len, "cannot find the kernel's page tables: %s",
+				 strerror(-err));
+		else
+			memcpy(layout, (const void *)&cal.control->layout, sizeof(*layout));
+	}
+	bpf_link__destroy(cal.alloc);
 	bpf_link__destroy(cal.iter);
-	calibrate__destroy(cal.skel);
+	if (cal.control)
+		munmap((void *)cal.control, sizeof(*cal.control));
+	bpf_object__close(cal.object);
 	munmap(page, 4096);
 	return err;
 }

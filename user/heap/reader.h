@@ -20,10 +20,10 @@
 
 /** The process a heap is read from: what it lends lives as long as the heap. */
 struct ct_heap_source {
-	struct ct_maps *maps;	    /* may be replaced: see ct_reader.renew */
-	struct ct_remote *memory;   /* NULL when the process is gone: only generic can answer */
+	struct ct_maps *maps;	  /* may be replaced: see ct_reader.renew */
+	struct ct_remote *memory; /* NULL when the process is gone: only generic can answer */
 	struct ct_symbols *symbols;
-	struct ct_names *types;	    /* intern (heap name, type name) here */
+	struct ct_names *types; /* intern (heap name, type name) here */
 };
 
 /** Bytes of the page as they were before the write, when the record carried them. */
@@ -46,7 +46,8 @@ struct ct_reader {
 	const char *name; /* "gcheap": the heap's name in JSON */
 	/** attach - a heap, or NULL with @why set to a static string ("no heap map"). */
 	void *(*attach)(const struct ct_heap_source *source, const char **why);
-	/** locate - false: not in this heap, ask the next reader. Allocates nothing: once per fault. */
+	/** locate - false: not in this heap, ask the next reader. Allocates nothing: once per
+	 * fault. */
 	bool (*locate)(void *heap, ct_raddr_t address, const struct ct_bytes *before,
 		       struct ct_place *place);
 	/** renew - the process moved on (it forked again, or its maps were read anew): drop what

@@ -3,8 +3,8 @@
 #include "heap/vocabulary.h"
 
 static const char *const ct_cell_names[CT_CELL_COUNT] = {
-	"unknown", "gc_header", "refcount", "type",  "payload", "preheader", "buffer",
-	"allocator", "free",	"static",   "stack", "data",	"file",
+	"unknown",   "gc_header", "refcount", "type",  "payload", "preheader", "buffer",
+	"allocator", "free",	  "static",   "stack", "data",	  "file",
 };
 
 static const char *const ct_cause_names[CT_CAUSE_COUNT] = {

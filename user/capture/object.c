@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * object.c - the only file that includes the generated skeletons, and of them it takes just the
+ * ELF bytes: all hooks have the same maps and are driven by the same code.
+ */
+#include "capture/object.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/types.h"
+
+/* struct members of the skeletons that these are used with are declared here */
+#include <linux/types.h>
+
+#include "ct_abi.h"
+#include "ct_config.h"
+#include "ct_slot.h"
+
+#include "calibrate.skel.h"
+#include "fexit.skel.h"
+#include "kprobe.skel.h"
+#include "tracepoint.skel.h"
+
+static const struct {
+	const char *name;
+	const void *(*bytes)(size_t *len);
+} ct_objects[] = {
+	{ "calibrate", calibrate__elf_bytes },
+	{ "fexit", fexit__elf_bytes },
+	{ "kprobe", kprobe__elf_bytes },
+	{ "tracepoint", tracepoint__elf_bytes },
+};
+
+static char ct_last_message[512];
+
+static int ct_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char text[4096];
+	size_t len;
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	vsnprintf(text, sizeof(text), fmt, args);
+	len = strcspn(text, "\n");
+	/* a verifier log has many lines; the first says which program */
+	ct_debug("%.*s", (int)(strlen(text) > 4000 ? 4000 : strlen(text)), text);
+	snprintf(ct_last_message, sizeof(ct_last_message), "%.*s", (int)len, text);
+	return 0;
+}
+
+const char *ct_object__last_message(void)
+{
+	return ct_last_message;
+}
+
+struct bpf_object *ct_object__open(const char *name)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = name);
+
+	libbpf_set_print(ct_libbpf_print);
+	ct_last_message[0] = '\0';
+	for (size_t i = 0; i < CT_ARRAY_SIZE(ct_objects); i++) {
+		const void *bytes;
+		size_t len;
+
+		if (strcmp(ct_objects[i].name, name))
+			continue;
+		bytes = ct_objects[i].bytes(&len);
+		return bpf_object__open_mem(bytes, len, &opts);
+	}
+	errno = ENOENT;
+	return NULL;
+}
+
+volatile void *ct_object__control(struct bpf_object *object, size_t len)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, ".data.control");
+	void *at;
+
+	if (!map || bpf_map__value_size(map) < len) {
+		errno = EINVAL;
+		return NULL;
+	}
+	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+int ct_object__run_iter(const struct bpf_link *link)
+{
+	int fd = bpf_iter_create(bpf_link__fd(link));
+	char drain[64];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	do {
+		n = read(fd, drain, sizeof(drain));
+	} while (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)));
+	n = n < 0 ? -errno : 0;
+	close(fd);
+	return (int)n;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* session.h - capture, resolver and tally wired together: records in, snapshots out. */
+#ifndef CT_CLI_SESSION_H
+#define CT_CLI_SESSION_H
+
+#include "capture/capture.h"
+#include "cli/options.h"
+#include "cli/target.h"
+#include "resolve/resolver.h"
+#include "tally/tally.h"
+
+struct ct_session {
+	struct ct_capture *capture;
+	struct ct_resolver *resolver;
+	struct ct_tally *tally;
+	struct ct_names *types, *writers;
+	const struct ct_target *target;
+	char kernel[72];
+	uint64_t start_ns, end_ns; /* end_ns 0: running */
+	bool out_of_memory;
+};
+
+/** ct_session__open - load the hook and take the target in. 0 or an exit status; logged. */
+int ct_session__open(struct ct_session *session, const struct ct_options *options,
+		     const struct ct_target *target);
+/** ct_session__pump - count what the ring holds, but no longer than about @limit records. Return:
+ *  records counted. */
+int ct_session__pump(struct ct_session *session, int limit);
+/** ct_session__stop - detach, and count all that is left. */
+void ct_session__stop(struct ct_session *session);
+/** ct_session__snapshot - what has been counted; NULL: out of memory. */
+struct ct_snapshot *ct_session__snapshot(struct ct_session *session, size_t max_pages);
+/** ct_session__ended - has the last image of the family ended? */
+bool ct_session__ended(const struct ct_session *session);
+/** ct_session__reset - forget the counts so far. */
+void ct_session__reset(struct ct_session *session);
+void ct_session__close(struct ct_session *session);
+
+/** ct_now_ns - CLOCK_MONOTONIC. */
+uint64_t ct_now_ns(void);
+
+#endif /* CT_CLI_SESSION_H */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * heaps.c - opens the readers on a process and keeps them fresh: its mappings are read again when
+ * an address lies in none of them, and what was cached of its memory is dropped when it forks
+ * again, since the next child inherits what is there by then.
+ */
+#include "resolve/heaps.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+
+#define CT_MAPS_PERIOD_NS 20000000ull
+
+static uint64_t ct_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static void ct_heaps_attach(struct ct_heaps *heaps)
+{
+	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
+		const char *why = "";
+
+		if (heaps->heap[i]) {
+			ct_readers[i]->renew(heaps->heap[i], &heaps->source);
+			continue;
+		}
+		heaps->heap[i] = ct_readers[i]->attach(&heaps->source, &why);
+		if (!heaps->heap[i])
+			ct_debug("pid %d has no %s heap: %s", heaps->source.maps->pid,
+				 ct_readers[i]->name, why);
+	}
+}
+
+struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct_names *types)
+{
+	struct ct_heaps *heaps = calloc(1, sizeof(*heaps));
+
+	if (!heaps)
+		return NULL;
+	heaps->references = 1;
+	heaps->source.symbols = symbols;
+	heaps->source.types = types;
+	heaps->source.maps = ct_maps__read(pid);
+	if (!heaps->source.maps || !heaps->source.maps->count) {
+		int err = heaps->source.maps ? ESRCH : errno;
+
+		ct_maps__put(heaps->source.maps);
+		free(heaps);
+		errno = err;
+		return NULL;
+	}
+	heaps->source.memory = ct_remote__open(pid);
+	heaps->maps_read_ns = ct_now_ns();
+	ct_heaps_attach(heaps);
+	return heaps;
+}
+
+struct ct_heaps *ct_heaps__get(struct ct_heaps *heaps)
+{
+	if (heaps)
+		heaps->references++;
+	return heaps;
+}
+
+void ct_heaps__put(struct ct_heaps *heaps)
+{
+	if (!heaps || --heaps->references)
+		return;
+	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++)
+		if (heaps->heap[i])
+			ct_readers[i]->close(heaps->heap[i]);
+	ct_remote__close(heaps->source.memory);
+	ct_maps__put(heaps->source.maps);
+	free(heaps);
+}
+
+/* Read the mappings anew. Of a process that is gone the old ones stay, which are right for it. */
+static void ct_heaps_refresh(struct ct_heaps *heaps)
+{
+	struct ct_maps *maps = ct_maps__read(heaps->source.maps->pid), *old = heaps->source.maps;
+
+	heaps->maps_read_ns = ct_now_ns();
+	if (!maps || !maps->count) {
+		ct_maps__put(maps);
+		return;
+	}
+	heaps->source.maps = maps;
+	ct_heaps_attach(heaps);
+	ct_maps__put(old);
+}
+
+static bool ct_heaps_old(const struct ct_heaps *heaps)
+{
+	return ct_now_ns() - heaps->maps_read_ns >= CT_MAPS_PERIOD_NS;
+}
+
+bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
+{
+	if (ct_maps__find(heaps->source.maps, address))
+		return true;
+	if (!ct_heaps_old(heaps))
+		return false;
+	ct_heaps_refresh(heaps);
+	return ct_maps__find(heaps->source.maps, address) != NULL;
+}
+
+void ct_heaps__mark_stale(struct ct_heaps *heaps)
+{
+	heaps->stale = true;
+}
+
+struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
+				 const struct ct_bytes *before, int *reader)
+{
+	struct ct_place place = { 0 };
+
+	if (heaps->stale) {
+		heaps->stale = false;
+		if (heaps->source.memory)
+			ct_remote__renew(heaps->source.memory);
+		if (ct_heaps_old(heaps))
+			ct_heaps_refresh(heaps);
+		else
+			ct_heaps_attach(heaps);
+	}
+	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
+		if (!heaps->heap[i] ||
+		    !ct_readers[i]->locate(heaps->heap[i], address, before, &place))
+			continue;
+		*reader = i;
+		return place;
+	}
+	*reader = -1;
+	return place;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * heaps.h - the heaps of one process, as all readers together see them. Shared by reference: a
+ * forked child's inherited memory is explained by its parent's heaps.
+ */
+#ifndef CT_RESOLVE_HEAPS_H
+#define CT_RESOLVE_HEAPS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "heap/reader.h"
+
+#define CT_MAX_READERS 8
+
+struct ct_heaps {
+	struct ct_heap_source source; /* maps is never NULL */
+	void *heap[CT_MAX_READERS];   /* by index in ct_readers; NULL: not this process's */
+	uint64_t maps_read_ns;
+	bool stale; /* the process forked since: what is cached of its memory may be old */
+	unsigned int references;
+};
+
+/** ct_heaps__open - of a living process. NULL with errno: ESRCH, EACCES, ENOMEM. */
+struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct_names *types);
+struct ct_heaps *ct_heaps__get(struct ct_heaps *heaps);
+void ct_heaps__put(struct ct_heaps *heaps);
+/** ct_heaps__locate - the first reader's answer. @reader: its index in ct_readers. */
+struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
+				 const struct ct_bytes *before, int *reader);
+/** ct_heaps__covers - is @address in a known mapping? Reads maps anew if it is in none (but not
+ *  more often than each 20 ms). */
+bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address);
+/** ct_heaps__mark_stale - the process has forked: read its memory anew before the next answer. */
+void ct_heaps__mark_stale(struct ct_heaps *heaps);
+
+#endif /* CT_RESOLVE_HEAPS_H */

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* image.c - what is known of one image. */
+#include "resolve/image.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+struct ct_image *ct_image__new(uint64_t id, pid_t pid, pid_t parent_pid, const char *command)
+{
+	struct ct_image *image = calloc(1, sizeof(*image));
+
+	if (!image)
+		return NULL;
+	image->id = id;
+	image->pid = pid;
+	image->parent_pid = parent_pid;
+	image->row = CT_ROW_NONE;
+	image->command = strdup(command);
+	if (!image->command) {
+		free(image);
+		return NULL;
+	}
+	return image;
+}
+
+void ct_image__end(struct ct_image *image)
+{
+	image->ended = true;
+	ct_heaps__put(image->own);
+	image->own = NULL;
+	image->tried_own = true;
+	/* inherited stays: records of its last faults may still be on their way */
+}
+
+void ct_image__free(struct ct_image *image)
+{
+	if (!image)
+		return;
+	ct_heaps__put(image->own);
+	ct_heaps__put(image->inherited);
+	free(image->command);
+	free(image);
+}
+
+struct ct_heaps *ct_image__own(struct ct_image *image, struct ct_symbols *symbols,
+			       struct ct_names *types)
+{
+	if (!image->own && !image->tried_own) {
+		image->tried_own = true;
+		image->own = ct_heaps__open(image->pid, symbols, types);
+		if (!image->own)
+			ct_debug("memory of pid %d cannot be read: %s", image->pid,
+				 strerror(errno));
+	}
+	return image->own;
+}
+
+char *ct_command_of(pid_t pid, const char *comm)
+{
+	char path[64], line[256];
+	size_t len = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	f = fopen(path, "re");
+	if (f) {
+		len = fread(line, 1, sizeof(line) - 1, f);
+		fclose(f);
+	}
+	while (len && !line[len - 1])
+		len--;
+	for (size_t i = 0; i < len; i++)
+		if (!line[i])
+			line[i] = ' ';
+	line[len] = '\0';
+	return strdup(len ? line : comm);
+}

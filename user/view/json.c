@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * json.c - a snapshot as JSON, schema "cowtrace/1" (DESIGN: JSON). Rows are made by jansson and
+ * written one at a time, one a line: a run with millions of pages needs no memory for the text.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "base/fmt.h"
+#include "view/view.h"
+
+/* Names come escaped, so this is valid UTF-8; if not, it is made so rather than lost. */
+static json_t *ct_json_string(const char *s)
+{
+	char safe[1024];
+	json_t *json;
+
+	if (!s)
+		return json_null();
+	json = json_string(s);
+	return json ? json : json_string(ct_escape(safe, sizeof(safe), s, SIZE_MAX));
+}
+
+static json_t *ct_json_address(ct_raddr_t address)
+{
+	char hex[24];
+
+	snprintf(hex, sizeof(hex), "0x%" PRIx64, address);
+	return json_string(hex);
+}
+
+/* An object gets a value, or stays without it and says so. */
+static bool ct_json_set(json_t *object, const char *key, json_t *value)
+{
+	return value && json_object_set_new(object, key, value) == 0;
+}
+
+static bool ct_json_set_kinds(json_t *object, const struct ct_totals *totals)
+{
+	const struct {
+		const char *key;
+		int64_t value;
+	} list[] = {
+		{ "unshared", totals->unshared },
+		{ "unshared_bytes", totals->unshared_bytes },
+		{ "copy", totals->copy },
+		{ "copy_file", totals->copy_file },
+		{ "copy_ksm", totals->copy_ksm },
+		{ "copy_huge", totals->copy_huge },
+		{ "copy_hugetlb", totals->copy_hugetlb },
+		{ "copy_file_unread", totals->copy_file_unread },
+		{ "zero_fill", totals->zero_fill },
+		{ "reuse", totals->reuse },
+		{ "undetailed", totals->undetailed },
+	};
+	bool ok = true;
+
+	for (size_t i = 0; i < CT_ARRAY_SIZE(list); i++)
+		ok &= ct_json_set(object, list[i].key, json_integer(list[i].value));
+	return ok;
+}
+
+/* @all: zeroes too, so that a consumer can index. */
+static json_t *ct_json_cells(const int64_t *cells, bool all)
+{
+	json_t *object = json_object();
+	bool ok = object;
+
+	for (int i = 0; i < CT_CELL_COUNT && ok; i++)
+		if (all || cells[i])
+			ok = ct_json_set(object, ct_cell_name(i), json_integer(cells[i]));
+	if (ok)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+static json_t *ct_json_causes(const int64_t *causes)
+{
+	json_t *object = json_object();
+	bool ok = object;
+
+	for (int i = 0; i < CT_CAUSE_COUNT && ok; i++)
+		ok = ct_json_set(object, ct_cause_name(i), json_integer(causes[i]));
+	if (ok)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+/* Takes @object, which is incomplete unless @ok: then it is not shown at all. */
+static json_t *ct_json_done(json_t *object, bool ok)
+{
+	if (ok)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+static json_t *ct_json_type(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_type_row *row = &snapshot->types[i];
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "type", ct_json_string(row->type)) &&
+		  ct_json_set(object, "heap", ct_json_string(row->heap)) &&
+		  ct_json_set(object, "unshared", json_integer(row->unshared)) &&
+		  ct_json_set(object, "cells", ct_json_cells(row->cells, false));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_writer(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_writer_row *row = &snapshot->writers[i];
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "symbol", ct_json_string(row->symbol)) &&
+		  ct_json_set(object, "object", ct_json_string(row->object)) &&
+		  ct_json_set(object, "unshared", json_integer(row->unshared));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_page(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_page_row *row = &snapshot->pages[i];
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "address", ct_json_address(row->address)) &&
+		  ct_json_set(object, "unshared", json_integer(row->unshared)) &&
+		  ct_json_set(object, "processes", json_integer(row->processes));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_process(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_process_row *row = &snapshot->processes[i];
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "pid", json_integer(row->pid)) &&
+		  ct_json_set(object, "parent", json_integer(row->parent)) &&
+		  ct_json_set(object, "command", ct_json_string(row->command)) &&
+		  ct_json_set(object, "ended", json_boolean(row->ended)) &&
+		  ct_json_set_kinds(object, &row->totals) &&
+		  ct_json_set(object, "cells", ct_json_cells(row->cells, false));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_region(const struct ct_snapshot *snapshot, size_t i)
+{
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "address", ct_json_address(snapshot->regions[i].address)) &&
+		  ct_json_set(object, "unshared", json_integer(snapshot->regions[i].unshared));
+
+	return ct_json_done(object, ok);
+}
+
+/* Writes `"key": value` and takes the value. 0, -ENOMEM or -EIO (the stream knows better). */
+static int ct_json_put(FILE *out, const char *key, json_t *value, const char *before)
+{
+	int err = 0;
+
+	if (!value)
+		return -ENOMEM;
+	fputs(before, out);
+	if (key)
+		fprintf(out, "\"%s\": ", key);
+	if (json_dumpf(value, out, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12)))
+		err = ferror(out) ? -EIO : -ENOMEM;
+	json_decref(value);
+	return err;
+}
+
+static int ct_json_list(FILE *out, const char *key, const struct ct_snapshot *snapshot,
+			size_t count, json_t *(*make)(const struct ct_snapshot *, size_t))
+{
+	int err = 0;
+
+	fprintf(out, ",\n\"%s\": [", key);
+	for (size_t i = 0; i < count && !err; i++)
+		err = ct_json_put(out, NULL, make(snapshot, i), i ? ",\n" : "\n");
+	fputs("]", out);
+	return err;
+}
+
+static json_t *ct_json_target(const struct ct_run_info *run)
+{
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "pid", json_integer(run->pid)) &&
+		  ct_json_set(object, "command", ct_json_string(run->command));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_totals(const struct ct_totals *totals)
+{
+	json_t *object = json_object();
+
+	return ct_json_done(object, object && ct_json_set_kinds(object, totals));
+}
+
+static int ct_json_body(FILE *out, const struct ct_snapshot *s)
+{
+	const struct ct_run_info *run = &s->run;
+	const char *next = ",\n";
+
+	return ct_json_put(out, "schema", json_string("cowtrace/1"), "{") ?:
+	       ct_json_put(out, "hook", ct_json_string(run->hook), next) ?:
+	       ct_json_put(out, "kernel", ct_json_string(run->kernel), next) ?:
+	       ct_json_put(out, "target", ct_json_target(run), next) ?:
+	       ct_json_put(out, "duration_s", json_real((double)run->duration_ns / 1e9), next) ?:
+	       ct_json_put(out, "finished", json_boolean(run->finished), next) ?:
+	       ct_json_put(out, "totals", ct_json_totals(&s->totals), next) ?:
+	       ct_json_put(out, "cells", ct_json_cells(s->cells, true), next) ?:
+	       ct_json_put(out, "causes", ct_json_causes(s->causes), next) ?:
+	       ct_json_list(out, "types", s, s->n_types, ct_json_type) ?:
+	       ct_json_list(out, "writers", s, s->n_writers, ct_json_writer) ?:
+	       ct_json_put(out, "all_pages", json_integer((json_int_t)s->all_pages), next) ?:
+	       ct_json_list(out, "pages", s, s->n_pages, ct_json_page) ?:
+	       ct_json_list(out, "processes", s, s->n_processes, ct_json_process) ?:
+	       ct_json_list(out, "regions", s, s->n_regions, ct_json_region);
+}
+
+int ct_view_json__write(FILE *out, const struct ct_snapshot *snapshot)
+{
+	int err = ct_json_body(out, snapshot);
+
+	fputs("}\n", out);
+	errno = 0;
+	if (fflush(out) || ferror(out))
+		return errno ? -errno : -EIO;
+	return err;
+}

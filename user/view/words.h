@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* words.h - the lines said above and below every table; private to user/view. */
+#ifndef CT_VIEW_WORDS_H
+#define CT_VIEW_WORDS_H
+
+#include "view/view.h"
+
+/** ct_words__headline - "cowtrace: gunicorn[812] + 8 processes, hook, kernel, duration,
+ * undetailed": never cut but for the command. @columns 0: as long as it is. */
+char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t undetailed,
+			 bool utf8, unsigned int columns, char *buf, size_t len);
+/** ct_words__others - how many processes beside the target are in a snapshot (by pid). */
+size_t ct_words__others(const struct ct_snapshot *snapshot);
+/** ct_words__kinds - "copy 104,960, copy_file 512 (96 unread), zero_fill 2,048". */
+char *ct_words__kinds(const struct ct_totals *totals, bool utf8, char *buf, size_t len);
+/** ct_words__reading - one sentence on what the numbers say. */
+char *ct_words__reading(const struct ct_snapshot *snapshot, char *buf, size_t len);
+
+#endif /* CT_VIEW_WORDS_H */
