@@ -119,7 +119,7 @@ $(BUILD)/gen/%.skel.h: $(BUILD)/bpf/%.bpf.o
 # --- user side ----------------------------------------------------------------------------------
 # Order-only: the first build needs the skeletons there, later ones know from -MMD who reads them.
 $(filter $(BUILD)/user/capture/%,$(USER_OBJS)): | $(SKELS)
-$(BUILD)/tests/bench/%.o: | $(BENCH_SKELS) $(SKELS)
+$(BENCHES:$(BUILD)/%=$(BUILD)/tests/%.o): | $(BENCH_SKELS)
 
 $(BUILD)/%.o: %.c
 	$(call say,CC,$<)
@@ -175,7 +175,7 @@ tidy: $(SKELS)
 
 bench:
 	@tests/setup/install.sh build bench
-	+$(Q)$(MAKE) --no-print-directory all benches truth
+	+$(Q)$(MAKE) --no-print-directory all benches
 	@BUILD='$(BUILD)' tests/setup/as-root.sh python3 tests/bench/run.py
 
 # The golden files are written by the unit tests that compare with them.

@@ -79,10 +79,8 @@ int ct_calibrate(struct bpf_iter__task *ctx)
 SEC("tp_btf/mm_page_alloc")
 int BPF_PROG(ct_calibrate_alloc, struct page *page, unsigned int order, gfp_t gfp)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	if ((__u32)task->pid == ct_cal.tid && ct_cal.step == CT_CAL_VMEMMAP && order == 0 &&
-	    (gfp & 0xa) == 0xa)
+	if ((__u32)bpf_get_current_pid_tgid() == ct_cal.tid && ct_cal.step == CT_CAL_VMEMMAP &&
+	    order == 0 && (gfp & 0xa) == 0xa)
 		ct_cal.page = (__u64)page;
 	return 0;
 }

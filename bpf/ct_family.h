@@ -13,8 +13,9 @@
 
 #include "ct_slot.h"
 
-#define CT_MAX_IMAGES 16384 /* alive at one time; maps are preallocated: no allocation in a fault \
-			     */
+#define CT_MAX_IMAGES                                                               \
+	16384 /* alive at one time; maps are preallocated: no allocation in a fault \
+	       */
 #define CT_MAX_SPILL 4096
 
 struct ct_slot ct_slots[CT_SLOTS] __attribute__((aligned(64)));

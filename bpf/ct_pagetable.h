@@ -40,7 +40,8 @@ static __always_inline __u64 ct_read_u64(__u64 kernel_address)
 	return value;
 }
 
-static __always_inline __u64 ct_entry_phys(const volatile struct ct_kernel_layout *layout, __u64 entry)
+static __always_inline __u64 ct_entry_phys(const volatile struct ct_kernel_layout *layout,
+					   __u64 entry)
 {
 	return entry & CT_PTE_ADDR & ((1ull << layout->phys_bits) - 1);
 }
@@ -75,14 +76,35 @@ static __always_inline __u64 ct_walk(const volatile struct ct_kernel_layout *lay
 	return ct_read_u64(base + ct_entry_phys(layout, entry) + ((address >> 12) & 511) * 8);
 }
 
-/* page->mapping of the page (of its head, for a part of a large one) with that PFN. */
-static __always_inline __u64 ct_page_mapping(const volatile struct ct_kernel_layout *layout, __u64 pfn)
-{
-	__u64 page = layout->vmemmap + pfn * layout->page_size;
-	__u64 head = ct_read_u64(page + bpf_core_field_offset(struct page, compound_head));
+/* 7.0 renamed page->compound_head, and put a mask there instead of an address. */
+struct page___v7 {
+	unsigned long compound_info;
+} __attribute__((preserve_access_index));
 
-	if (head & 1)
-		page = head - 1;
+/*
+ * The head of the large page that @page is a part of; @page itself if it is none. In a part, bit 0
+ * of the word is set; the rest is the head's address, or (all top bits set, as in no address of a
+ * struct page) the mask that makes the head's address of the part's.
+ */
+static __always_inline __u64 ct_page_head(__u64 page)
+{
+	__u64 info;
+
+	if (bpf_core_field_exists(struct page, compound_head))
+		info = ct_read_u64(page + bpf_core_field_offset(struct page, compound_head));
+	else
+		info = ct_read_u64(page + bpf_core_field_offset(struct page___v7, compound_info));
+	if (!(info & 1))
+		return page;
+	return info >> 44 == 0xfffff ? page & info : info - 1;
+}
+
+/* page->mapping of the page with that PFN: only a head has it. */
+static __always_inline __u64 ct_page_mapping(const volatile struct ct_kernel_layout *layout,
+					     __u64 pfn)
+{
+	__u64 page = ct_page_head(layout->vmemmap + pfn * layout->page_size);
+
 	return ct_read_u64(page + bpf_core_field_offset(struct page, mapping));
 }
 

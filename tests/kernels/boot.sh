@@ -30,7 +30,14 @@ done
 [ -x /bin/busybox ] || die "busybox not found: apt-get install busybox-static"
 
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+vm=
+# shellcheck disable=SC2317 # called by the trap
+finish() {
+	[ -z "$vm" ] || kill "$vm" 2> /dev/null || :
+	rm -rf "$tmp"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM HUP # in "wait" below, so QEMU does not outlive us
 log=${VM_LOG:-$tmp/console.log}
 
 pack() { (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1); }
@@ -88,7 +95,10 @@ boot() {
 	: > "$tmp/status"
 	rc=0
 	timeout -k 5 "${VM_TIMEOUT:-300}" qemu-system-x86_64 "${options[@]}" -append "$append" \
-		< /dev/null || rc=$?
+		< /dev/null &
+	vm=$!
+	wait $vm || rc=$?
+	vm=
 }
 
 for f in "$here/boot.sh" "$here/init.sh"; do

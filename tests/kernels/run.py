@@ -12,6 +12,7 @@ import concurrent.futures
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +35,14 @@ class Report:
     def __init__(self):
         self.counts = {"ok": 0, "FAIL": 0, "skip": 0}
         self.lock = threading.Lock()
+        self.running = set()
+        self.stopped = False
+
+    def stop(self, *_):
+        """A signal: no machine outlives us."""
+        self.stopped = True
+        for process in list(self.running):
+            process.terminate()
 
     def add(self, how, text):
         with self.lock:
@@ -97,11 +106,15 @@ class Machine:
             self.other.append(line)
 
     def run(self, report):
+        if report.stopped:
+            return
         with subprocess.Popen([BOOT, self.kernel, "--", self.command], cwd=ROOT, env=self.env,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                               stderr=subprocess.STDOUT, errors="replace") as p:
+            report.running.add(p)
             for line in p.stdout:
                 self.take(report, line.rstrip())
+        report.running.discard(p)
         why = self.wrong(p.returncode)
         if why:
             report.add("FAIL", f"{self.title}: {why} (run again: {self.again(self.command)})")
@@ -150,6 +163,8 @@ def main():
         if name not in table:
             parser.error(f"no kernel {name}: {', '.join(table)}")
     report, todo = Report(), []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, report.stop)
     for name in args.kernels or [n for n, row in table.items() if row[1] == "default"]:
         suite, _, auto = table[name]
         kernel = fetch(report, name, suite)
@@ -159,7 +174,7 @@ def main():
         for done in [pool.submit(m.run, report) for m in todo]:
             done.result()
     print("{ok} passed, {FAIL} failed, {skip} skipped".format(**report.counts))
-    return 1 if report.counts["FAIL"] else 0
+    return 1 if report.counts["FAIL"] or report.stopped else 0
 
 
 if __name__ == "__main__":

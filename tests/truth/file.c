@@ -105,6 +105,7 @@ static void read_some(struct truth *t, void *arg)
 		truth_read(buffer + (size_t)i * TRUTH_PAGE, 1);
 	truth_write(buffer, t->pages);
 	truth_expect(t, TRUTH_COPY_FILE, t->pages, t->pages + TRUTH_NOISE);
+	truth_expect(t, TRUTH_COPY_FILE_UNREAD, 0, t->pages);
 }
 
 static void file_around(struct truth *t)

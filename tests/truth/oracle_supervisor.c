@@ -281,7 +281,7 @@ static bool wpcopy_agrees(const struct truth_slot *slot)
 	int64_t rest = slot->wpcopy + slot->wpcopy_adjust - pages - slot->counts.copy_file;
 	int64_t lo =
 		(zero.known ? zero.lo : 0) - (unread.known ? unread.hi : slot->counts.copy_file);
-	int64_t hi = (zero.known ? zero.hi : 8) - (unread.known ? unread.lo : 0);
+	int64_t hi = (zero.known ? zero.hi : TRUTH_ZERO_NOISE) - (unread.known ? unread.lo : 0);
 
 	return rest >= lo && rest <= hi + slot->wpcopy_extra;
 }

@@ -14,6 +14,7 @@
 #define TRUTH_RANGES	   16
 #define TRUTH_SETTINGS	   8
 #define TRUTH_SKIP	   77
+#define TRUTH_ZERO_NOISE   2 /* zero fills of a process beside its plan, at most */
 #define TRUTH_IMAGE_OPTION "--image"
 
 enum truth_request {

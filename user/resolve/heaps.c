@@ -12,13 +12,16 @@
 
 #include "base/log.h"
 
-#define CT_MAPS_PERIOD_NS 20000000ull
+/* Reading maps may take a twentieth of the time: a small process's are read anew each millisecond.
+ */
+#define CT_MAPS_REST	     20
+#define CT_MAPS_REST_AT_FORK 4 /* then it may be the last chance */
 
 static uint64_t ct_now_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
@@ -47,6 +50,7 @@ struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct
 	heaps->references = 1;
 	heaps->source.symbols = symbols;
 	heaps->source.types = types;
+	heaps->maps_read_ns = ct_now_ns();
 	heaps->source.maps = ct_maps__read(pid);
 	if (!heaps->source.maps || !heaps->source.maps->count) {
 		int err = heaps->source.maps ? ESRCH : errno;
@@ -57,8 +61,8 @@ struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct
 		return NULL;
 	}
 	heaps->source.memory = ct_remote__open(pid);
-	heaps->maps_read_ns = ct_now_ns();
 	ct_heaps_attach(heaps);
+	heaps->maps_cost_ns = ct_now_ns() - heaps->maps_read_ns;
 	return heaps;
 }
 
@@ -84,9 +88,10 @@ void ct_heaps__put(struct ct_heaps *heaps)
 /* Read the mappings anew. Of a process that is gone the old ones stay, which are right for it. */
 static void ct_heaps_refresh(struct ct_heaps *heaps)
 {
-	struct ct_maps *maps = ct_maps__read(heaps->source.maps->pid), *old = heaps->source.maps;
+	struct ct_maps *maps, *old = heaps->source.maps;
 
 	heaps->maps_read_ns = ct_now_ns();
+	maps = ct_maps__read(old->pid);
 	if (!maps || !maps->count) {
 		ct_maps__put(maps);
 		return;
@@ -94,18 +99,19 @@ static void ct_heaps_refresh(struct ct_heaps *heaps)
 	heaps->source.maps = maps;
 	ct_heaps_attach(heaps);
 	ct_maps__put(old);
+	heaps->maps_cost_ns = ct_now_ns() - heaps->maps_read_ns;
 }
 
-static bool ct_heaps_old(const struct ct_heaps *heaps)
+static bool ct_heaps_old(const struct ct_heaps *heaps, unsigned int rest)
 {
-	return ct_now_ns() - heaps->maps_read_ns >= CT_MAPS_PERIOD_NS;
+	return ct_now_ns() - heaps->maps_read_ns >= rest * heaps->maps_cost_ns;
 }
 
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
 {
 	if (ct_maps__find(heaps->source.maps, address))
 		return true;
-	if (!ct_heaps_old(heaps))
+	if (!ct_heaps_old(heaps, CT_MAPS_REST))
 		return false;
 	ct_heaps_refresh(heaps);
 	return ct_maps__find(heaps->source.maps, address) != NULL;
@@ -114,6 +120,9 @@ bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
 void ct_heaps__mark_stale(struct ct_heaps *heaps)
 {
 	heaps->stale = true;
+	/* at once: by the child's first fault the parent may be gone */
+	if (ct_heaps_old(heaps, CT_MAPS_REST_AT_FORK))
+		ct_heaps_refresh(heaps);
 }
 
 struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
@@ -125,10 +134,7 @@ struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
 		heaps->stale = false;
 		if (heaps->source.memory)
 			ct_remote__renew(heaps->source.memory);
-		if (ct_heaps_old(heaps))
-			ct_heaps_refresh(heaps);
-		else
-			ct_heaps_attach(heaps);
+		ct_heaps_attach(heaps);
 	}
 	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
 		if (!heaps->heap[i] ||

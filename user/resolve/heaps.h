@@ -16,7 +16,7 @@
 struct ct_heaps {
 	struct ct_heap_source source; /* maps is never NULL */
 	void *heap[CT_MAX_READERS];   /* by index in ct_readers; NULL: not this process's */
-	uint64_t maps_read_ns;
+	uint64_t maps_read_ns, maps_cost_ns;
 	bool stale; /* the process forked since: what is cached of its memory may be old */
 	unsigned int references;
 };
@@ -28,8 +28,8 @@ void ct_heaps__put(struct ct_heaps *heaps);
 /** ct_heaps__locate - the first reader's answer. @reader: its index in ct_readers. */
 struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
 				 const struct ct_bytes *before, int *reader);
-/** ct_heaps__covers - is @address in a known mapping? Reads maps anew if it is in none (but not
- *  more often than each 20 ms). */
+/** ct_heaps__covers - is @address in a known mapping? Reads maps anew if it is in none (but
+ *  so that no more than a twentieth of the time goes into that). */
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address);
 /** ct_heaps__mark_stale - the process has forked: read its memory anew before the next answer. */
 void ct_heaps__mark_stale(struct ct_heaps *heaps);

@@ -166,7 +166,7 @@ static int ct_on_family_event(struct ct_resolver *resolver, const struct ct_reco
 	uint64_t ts_ns = resolver->events.time_ns(resolver->events.context, from->rec.jiffies);
 	struct ct_record_task event = *from;
 	pid_t pid = (pid_t)CT_IMAGE_TGID(event.rec.image), parent_pid = 0;
-	struct ct_image *old;
+	struct ct_image *old, *image;
 	char *command;
 
 	event.comm[sizeof(event.comm) - 1] = '\0';
@@ -199,11 +199,13 @@ static int ct_on_family_event(struct ct_resolver *resolver, const struct ct_reco
 	if (ct_find_image(resolver, event.rec.image))
 		return 0;
 	command = ct_command_of(pid, (const char *)event.comm);
-	if (!command || !ct_add_image(resolver, event.rec.image, parent_pid, command, ts_ns)) {
-		free(command);
-		return -ENOMEM;
-	}
+	image = command ? ct_add_image(resolver, event.rec.image, parent_pid, command, ts_ns)
+			: NULL;
 	free(command);
+	if (!image)
+		return -ENOMEM;
+	/* look at it while it lives: a short program may be gone by its first fault's turn */
+	ct_image__own(image, resolver->symbols, resolver->types);
 	return 0;
 }
 

@@ -214,7 +214,7 @@ char *ct_fit_share(char *buf, size_t len, int64_t part, int64_t whole)
 
 char *ct_fit_duration(char *buf, size_t len, uint64_t duration_ns)
 {
-	uint64_t seconds = duration_ns / 1000000000;
+	uint64_t seconds = (duration_ns + 500000000) / 1000000000;
 
 	if (duration_ns < 59950000000ull)
 		snprintf(buf, len, "%.1f s", (double)duration_ns / 1e9);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * layout.c - columns of a table: name, pages, size, share, rate, note, bar. Names get what they
- * need, bars what is left; where a line is short note, rate, size, bar and share go, in that order.
+ * need, bars what is left; where a line is short, columns go, the least telling first: of a process
+ * that is its share, of the others their rate.
  */
 #include "view/layout.h"
 
@@ -48,15 +49,21 @@ static unsigned int ct_fixed(const struct ct_layout *layout)
 void ct_layout__make(struct ct_layout *layout, const struct ct_rows *rows, enum ct_axis axis,
 		     unsigned int columns, bool utf8)
 {
-	static const enum ct_column gives_way[] = { CT_COLUMN_NOTE, CT_COLUMN_RATE, CT_COLUMN_SIZE,
-						    CT_COLUMN_BAR, CT_COLUMN_SHARE };
+	static const enum ct_column of_rows[] = { CT_COLUMN_NOTE, CT_COLUMN_RATE, CT_COLUMN_SIZE,
+						  CT_COLUMN_BAR, CT_COLUMN_SHARE };
+	static const enum ct_column of_processes[] = { CT_COLUMN_NOTE, CT_COLUMN_SHARE,
+						       CT_COLUMN_BAR, CT_COLUMN_RATE,
+						       CT_COLUMN_SIZE };
+	const enum ct_column *gives_way = axis == CT_AXIS_PROCESS ? of_processes : of_rows;
 	unsigned int name, bar, left, need;
+	char number[40];
 	size_t next = 0;
 
 	*layout = (struct ct_layout){ .axis = axis, .utf8 = utf8 };
 	name = ct_widest(layout, rows, CT_COLUMN_NAME);
 	name = name < CT_NAME_LEAST ? CT_NAME_LEAST : name > CT_NAME_MOST ? CT_NAME_MOST : name;
-	layout->width[CT_COLUMN_PAGES] = 11;
+	ct_fit_count(number, sizeof(number), rows->most);
+	layout->width[CT_COLUMN_PAGES] = strlen(number) > 8 ? (unsigned int)strlen(number) : 8;
 	layout->width[CT_COLUMN_SIZE] = rows->count && rows->list[0].bytes < 0 ? 0 : 8;
 	layout->width[CT_COLUMN_SHARE] = 6;
 	layout->width[CT_COLUMN_NOTE] = ct_widest(layout, rows, CT_COLUMN_NOTE);
@@ -70,7 +77,7 @@ void ct_layout__make(struct ct_layout *layout, const struct ct_rows *rows, enum 
 			: next < 2	      ? name
 					      : CT_NAME_LEAST) +
 		       ct_fixed(layout) + bar;
-		if (need <= columns || next == CT_ARRAY_SIZE(gives_way))
+		if (need <= columns || next == CT_ARRAY_SIZE(of_rows))
 			break;
 		layout->width[gives_way[next]] = 0;
 		if (gives_way[next++] == CT_COLUMN_BAR)

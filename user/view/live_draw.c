@@ -58,8 +58,8 @@ static void ct_paint_title(const struct ct_live *live)
 	snprintf(line, sizeof(line), "cowtrace: waiting for the first faults");
 	if (frame->any)
 		ct_words__headline(&frame->run, frame->others, frame->totals.undetailed, live->utf8,
-				   (unsigned int)(COLS - tail > 2 ? COLS - tail - 2 : 1), line,
-				   sizeof(line));
+				   (unsigned int)(COLS - tail > 2 ? COLS - tail - 2 : 1), true,
+				   line, sizeof(line));
 	snprintf(padded, sizeof(padded), " %s", line);
 	ct_fit(line, sizeof(line), padded, (unsigned int)COLS, CT_ALIGN_LEFT, live->utf8);
 	ct_put(live, 0, 0, COLS, A_REVERSE | A_BOLD, line);
@@ -115,7 +115,9 @@ size_t ct_live_strip(const struct ct_region_row *regions, size_t n, struct ct_st
 	for (size_t i = 0; i < n; i++) {
 		size_t from = i * wide / n, to = (i + 1) * wide / n;
 
-		if (gaps && i && regions[i].address - regions[i - 1].address > CT_GAP_BYTES)
+		/* a column shared with the region before the gap is not given up for it */
+		if (gaps && i && regions[i].address - regions[i - 1].address > CT_GAP_BYTES &&
+		    !strip[from + passed].unshared)
 			strip[from + passed++].gap = true;
 		for (size_t c = from; c < (to > from ? to : from + 1); c++) {
 			struct ct_strip_column *column = &strip[c + passed];
@@ -321,7 +323,6 @@ static void ct_paint_wide(struct ct_live *live, struct ct_area body)
 	struct ct_area left = body, right = body;
 	enum ct_axis sides[4];
 	size_t n = ct_side_axes(live->axis, sides);
-	int share;
 
 	left.columns = (body.columns - 4) / 2;
 	right.x += left.columns + 4;
@@ -331,11 +332,13 @@ static void ct_paint_wide(struct ct_live *live, struct ct_area body)
 	left.y += left.rows + 1;
 	left.rows = body.y + body.rows - left.y;
 	ct_paint_table(live, &left, sides[n - 1], 0);
-	share = body.rows / (int)(n - 1);
-	for (size_t i = 0; i + 1 < n; i++) {
-		right.rows = share - 1;
+	for (size_t i = 0; i + 1 < n; i++) { /* what one does not need, the next may have */
+		int share = (body.y + body.rows - right.y) / (int)(n - 1 - i);
+
+		need = 1 + (int)live->frame.rows[sides[i]].count;
+		right.rows = ct_min(need, share - (i + 2 < n));
 		ct_paint_table(live, &right, sides[i], 0);
-		right.y += share;
+		right.y += ct_max(right.rows, 2) + 1;
 	}
 }
 

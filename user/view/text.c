@@ -136,7 +136,7 @@ static int ct_put_table(FILE *out, const struct ct_text_style *style,
 	for (size_t i = 0; i < rows.count; i++)
 		ct_put_row(out, style, &layout, &rows, &rows.list[i]);
 	if (!rows.all)
-		fputs("  (none)\n", out);
+		fputs(rows.whole > 0 ? "  (unknown)\n" : "  (none)\n", out);
 	else if (rows.all > rows.count)
 		ct_put_more(out, style, &rows);
 	ct_rows__free(&rows);
@@ -179,7 +179,7 @@ static void ct_put_headline(FILE *out, const struct ct_text_style *style,
 	char line[CT_LINE_BYTES];
 
 	ct_words__headline(&snapshot->run, ct_words__others(snapshot), snapshot->totals.undetailed,
-			   style->utf8, ct_text_columns(style), line, sizeof(line));
+			   style->utf8, ct_text_columns(style), false, line, sizeof(line));
 	ct_put_in(out, style, CT_BOLD, line);
 	fputs("\n\n", out);
 }

@@ -38,32 +38,46 @@ size_t ct_words__others(const struct ct_snapshot *snapshot)
 	return others;
 }
 
-char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t undetailed,
-			 bool utf8, unsigned int columns, char *buf, size_t len)
+/* What follows the command in the head line; @terse: values without their words. */
+static void ct_words_facts(const struct ct_run_info *run, size_t others, int64_t undetailed,
+			   bool utf8, bool terse, char *buf, size_t len)
 {
 	const char *dot = utf8 ? " · " : " | ";
-	char rest[CT_LINE_BYTES] = "", command[CT_LINE_BYTES], number[40];
-	unsigned int room = CT_COLUMNS_MAX, least = 8;
+	char number[40];
 
-	ct_append(rest, sizeof(rest), "[%" PRIu32 "]", run->pid);
-	if (others)
-		ct_append(rest, sizeof(rest), " + %s process%s",
-			  ct_fit_count(number, sizeof(number), (int64_t)others),
-			  others == 1 ? "" : "es");
-	ct_append(rest, sizeof(rest), "%shook %s", dot, run->hook ? run->hook : "unknown");
-	ct_append(rest, sizeof(rest), "%skernel %s", dot, run->kernel ? run->kernel : "unknown");
-	ct_append(rest, sizeof(rest), "%s%s", dot,
-		  ct_fit_duration(number, sizeof(number), run->duration_ns));
-	ct_append(rest, sizeof(rest), "%sundetailed %s", dot,
-		  ct_fit_count(number, sizeof(number), undetailed));
-	if (columns) {
-		unsigned int taken = 10 + ct_fit_width(rest, utf8);
-
-		room = columns > taken + least ? columns - taken : least;
+	buf[0] = '\0';
+	ct_append(buf, len, "[%" PRIu32 "]", run->pid);
+	if (others) {
+		ct_fit_count(number, sizeof(number), (int64_t)others);
+		ct_append(buf, len, " +%s%s%s%s", terse ? "" : " ", number, terse ? "" : " process",
+			  terse || others == 1 ? "" : "es");
 	}
+	ct_append(buf, len, "%s%s%s", dot, terse ? "" : "hook ", run->hook ? run->hook : "unknown");
+	ct_append(buf, len, "%s%s%s", dot, terse ? "" : "kernel ",
+		  run->kernel ? run->kernel : "unknown");
+	ct_append(buf, len, "%s%s", dot, ct_fit_duration(number, sizeof(number), run->duration_ns));
+	ct_append(buf, len, "%sundetailed %s", dot,
+		  ct_fit_count(number, sizeof(number), undetailed));
+}
+
+char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t undetailed,
+			 bool utf8, unsigned int columns, bool terse, char *buf, size_t len)
+{
+	static const char head[] = "cowtrace: ";
+	unsigned int room = CT_COLUMNS_MAX, least = 8, taken;
+	char facts[CT_LINE_BYTES], command[CT_LINE_BYTES];
+
+	ct_words_facts(run, others, undetailed, utf8, false, facts, sizeof(facts));
+	taken = (unsigned int)sizeof(head) - 1 + ct_fit_width(facts, utf8);
+	if (terse && taken + least > columns) {
+		ct_words_facts(run, others, undetailed, utf8, true, facts, sizeof(facts));
+		taken = (unsigned int)sizeof(head) - 1 + ct_fit_width(facts, utf8);
+	}
+	if (columns)
+		room = columns > taken + least ? columns - taken : least;
 	ct_fit(command, sizeof(command), run->command && run->command[0] ? run->command : "unknown",
 	       room, CT_ALIGN_NONE, utf8);
-	snprintf(buf, len, "cowtrace: %s%s", command, rest);
+	snprintf(buf, len, "%s%s%s", head, command, facts);
 	return buf;
 }
 

@@ -6,9 +6,10 @@
 #include "view/view.h"
 
 /** ct_words__headline - "cowtrace: gunicorn[812] + 8 processes, hook, kernel, duration,
- * undetailed": never cut but for the command. @columns 0: as long as it is. */
+ * undetailed". Nothing but the command is cut to make it fit @columns (0: as long as it is), so it
+ * may be longer; with @terse the words go too where they must. */
 char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t undetailed,
-			 bool utf8, unsigned int columns, char *buf, size_t len);
+			 bool utf8, unsigned int columns, bool terse, char *buf, size_t len);
 /** ct_words__others - how many processes beside the target are in a snapshot (by pid). */
 size_t ct_words__others(const struct ct_snapshot *snapshot);
 /** ct_words__kinds - "copy 104,960, copy_file 512 (96 unread), zero_fill 2,048". */
