@@ -100,7 +100,7 @@ static __always_inline void ct_adopt(struct task_struct *task)
 	__u64 mm = ct_task_mm(task), image, *known, other = 0;
 	struct ct_slot *slot;
 
-	if (!mm || ct_slot_of((__u64)task, task->pid))
+	if (!mm || ct_slot_of((__u64)task, task->pid) || (__u32)task->tgid == ct_config.self_tgid)
 		return;
 	known = bpf_map_lookup_elem(&ct_images, &mm);
 	if (known) { /* a thread of somebody taken in before */

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/map.h"
 #include "bench.h"
 #include "ct_abi.h"
 #include "gcheap/gcheap.h"
@@ -117,8 +118,9 @@ struct spot {
 struct target {
 	pid_t pid;
 	struct spot *spots; /* one for each page with an object, in the order of allocation */
-	size_t count;
-	char *plain; /* memory outside any heap: BIG_CHILDREN * BIG_PAGES pages, or NULL */
+	size_t count, capacity;
+	struct ct_map seen; /* pages that have one, while they are made */
+	char *plain;	    /* memory outside any heap: BIG_CHILDREN * BIG_PAGES pages, or NULL */
 	uint64_t counted[CT_CELL_COUNT]; /* what has been sent, by cell */
 };
 
@@ -132,83 +134,57 @@ static uint64_t random_word(void)
 	return state;
 }
 
-/* A row of a table, as a server may load at its start: a dict, a tuple, a few strings, an int. */
-static struct gcheap_object *make_row(uint64_t n)
+/* Remember a word of @op, if nothing on its page is remembered yet. */
+static struct gcheap_object *add_spot(struct target *target, struct gcheap_object *op)
 {
-	static const char text[] =
-		"some text of a length that differs from row to row, cut somewhere";
+	bool container = op->type->flags & GCHEAP_CONTAINER;
+	struct spot spot = { (uintptr_t)&op->refcount, CT_CELL_REFCOUNT };
+	uint64_t die = random_word() % 3, *seen;
+
+	if (die == 0 && container)
+		spot = (struct spot){ (uintptr_t)&gcheap_head_of(op)->gc.gc_refs,
+				      CT_CELL_GC_HEADER };
+	else if (die == 1)
+		spot = (struct spot){ (uintptr_t)(op + 1), CT_CELL_PAYLOAD };
+	seen = ct_map__at(&target->seen, spot.address / BENCH_PAGE);
+	if (!seen)
+		bench_die("seen");
+	if (!*seen && target->count < target->capacity)
+		target->spots[target->count++] = spot;
+	*seen = 1;
+	return op;
+}
+
+/* A row of a table, as a server may load at its start: a dict, a tuple, a few strings, ints. */
+static struct gcheap_object *make_row(struct target *target, uint64_t n)
+{
+	static const char text[] = "text of a length that differs from row to row, cut somewhere";
 	struct gcheap_object *row = gcheap_dict_new(), *tuple = gcheap_tuple_new(2 + n % 5);
 
 	if (!row || !tuple)
 		bench_die("gcheap");
+	add_spot(target, row);
+	add_spot(target, tuple);
 	for (size_t i = 0; i < gcheap_len(tuple); i++)
-		gcheap_set(tuple, i, gcheap_int_new((int64_t)(n + i)));
-	gcheap_dict_set(row, gcheap_int_new((int64_t)n), tuple);
-	gcheap_dict_set(row, gcheap_string_new("name", 4),
-			gcheap_string_new(text, random_word() % sizeof(text)));
+		gcheap_set(tuple, i, add_spot(target, gcheap_int_new((int64_t)(n + i))));
+	gcheap_dict_set(row, add_spot(target, gcheap_int_new((int64_t)n)), tuple);
+	gcheap_dict_set(row, add_spot(target, gcheap_string_new("name", 4)),
+			add_spot(target, gcheap_string_new(text, random_word() % sizeof(text))));
 	return row;
 }
 
-static void add_spot(struct target *target, size_t capacity, struct gcheap_object *op)
-{
-	bool container = op->type->flags & GCHEAP_CONTAINER;
-	struct spot *spot = &target->spots[target->count];
-
-	switch (random_word() % 3) {
-	case 0:
-		if (container) {
-			*spot = (struct spot){ (uintptr_t)&gcheap_head_of(op)->gc.gc_refs,
-					       CT_CELL_GC_HEADER };
-			break;
-		}
-		/* fall through */
-	case 1:
-		*spot = (struct spot){ (uintptr_t)&op->refcount, CT_CELL_REFCOUNT };
-		break;
-	default:
-		*spot = (struct spot){ (uintptr_t)(op + 1), CT_CELL_PAYLOAD };
-	}
-	if (target->count < capacity &&
-	    (!target->count ||
-	     (spot[-1].address ^ spot->address) / BENCH_PAGE)) /* objects of a kind lie in a row */
-		target->count++;
-}
-
-static int compare_spots(const void *a, const void *b)
-{
-	const struct spot *x = a, *y = b;
-
-	return x->address < y->address ? -1 : x->address > y->address;
-}
-
-/* Make the heap, about @pages long, and a spot on each page of it. */
+/* Make a heap with objects on @pages pages. */
 static void make_heap(struct target *target, size_t pages)
 {
 	struct gcheap_object *rows = gcheap_list_new();
-	size_t capacity = pages * 8, kept = 0;
-	struct gcheap_stats stats;
 
-	target->spots = calloc(capacity + 1, sizeof(*target->spots));
+	target->capacity = pages;
+	target->spots = calloc(pages, sizeof(*target->spots));
 	if (!rows || !target->spots)
 		bench_die("heap");
-	for (uint64_t n = 0;; n++) {
-		struct gcheap_object *row = make_row(n), *key = gcheap_int_new((int64_t)n);
-
-		gcheap_append(rows, row);
-		add_spot(target, capacity, gcheap_dict_get(row, key));
-		add_spot(target, capacity, row);
-		add_spot(target, capacity, key);
-		gcheap_get_stats(&stats);
-		if (stats.mapped_bytes >= pages * BENCH_PAGE)
-			break;
-		/* the key stays, for its place must stay what it was */
-	}
-	qsort(target->spots, target->count, sizeof(*target->spots), compare_spots);
-	for (size_t i = 0; i < target->count; i++)
-		if (!kept ||
-		    (target->spots[kept - 1].address ^ target->spots[i].address) / BENCH_PAGE)
-			target->spots[kept++] = target->spots[i];
-	target->count = kept < pages ? kept : pages;
+	for (uint64_t n = 0; target->count < pages; n++)
+		gcheap_append(rows, make_row(target, n));
+	ct_map__free(&target->seen);
 }
 
 static void shuffle(struct spot *spots, size_t count)
@@ -492,11 +468,7 @@ static int big(void)
 {
 	struct target target = { 0 };
 
-	make_heap(&target, BIG_PAGES + BIG_PAGES / 4);
-	if (target.count < BIG_PAGES) {
-		fprintf(stderr, "consumer: a heap of only %zu pages\n", target.count);
-		return 1;
-	}
+	make_heap(&target, BIG_PAGES);
 	target.plain =
 		mmap(NULL, 1ull * BIG_CHILDREN * BIG_PAGES * BENCH_PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -33,9 +33,19 @@ def cowtrace(options, *arguments, prefix=(), **keywords):
     return run([*prefix, options.cowtrace, *arguments], options.timeout, **keywords)
 
 
-def check_error(finished, status, *words, lines=1):
+def error_lines(finished, with_report):
+    """Standard error without the line that says what is traced, and without a report: with
+    -- CMD that goes there too, standard output being CMD's."""
+    lines = [line for line in finished.err.strip().splitlines()
+             if not line.startswith("cowtrace: tracing")]
+    if with_report:
+        lines = [line for line in lines if line.startswith("cowtrace: ") and "·" not in line]
+    return lines
+
+
+def check_error(finished, status, *words, lines=1, with_report=False):
     """One clear line that says what is wrong, and the right status."""
-    err = finished.err.strip()
+    err = "\n".join(error_lines(finished, with_report))
     statuses = status if isinstance(status, tuple) else (status,)
     expect(finished.status in statuses,
            f"exit status {finished.status} instead of {'/'.join(map(str, statuses))}: {err!r}")
@@ -58,7 +68,8 @@ def sleeper(seconds="1000"):
 def busy():
     """A shell that forks without end, so that there is something to show."""
     script = "while :; do (x=$(seq 200)); done"
-    with group(["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    with group(["sh", "-c", script], stdin=subprocess.DEVNULL,
+               stdout=subprocess.DEVNULL) as process:
         yield process
 
 
@@ -122,7 +133,6 @@ USAGE_CASES = {
     "pid_huge": usage_case("-p", "99999999999999999999"),
     "pid_and_command": usage_case("-p", "1", "--", "true"),
     "unknown_option": usage_case("--frobnicate", words=("frobnicate",)),
-    "unknown_verb": usage_case("frobnicate", words=("frobnicate",)),
     "unknown_hook": usage_case("--hook", "magic", "--", "true", words=("magic", "tracepoint")),
     "unknown_key": usage_case("--by", "color", "--", "true", words=("color", "cell")),
     "bad_duration": usage_case("-d", "soon", "--", "true", words=("soon",)),
@@ -175,19 +185,19 @@ def json_unwritable(options):
 
 def json_full_disk(options):
     finished = cowtrace(options, "--json", "/dev/full", "--", "true")
-    return check_error(finished, TOOL_FAILED, "No space left", lines=3)
+    return check_error(finished, TOOL_FAILED, "No space left", with_report=True)
 
 
 def stdout_full_disk(options):
-    with open("/dev/full", "wb") as full:
-        finished = cowtrace(options, "--", "true", stdout=full)
-    return check_error(finished, TOOL_FAILED, "No space left", lines=3)
+    with sleeper() as target, open("/dev/full", "wb") as full:
+        finished = cowtrace(options, "-d", "1", "-p", str(target.pid), stdout=full)
+    return check_error(finished, TOOL_FAILED, "No space left", with_report=True)
 
 
 def json_full_stdout(options):
     with open("/dev/full", "wb") as full:
         finished = cowtrace(options, "--json", "-", "--", "true", stdout=full)
-    return check_error(finished, TOOL_FAILED, "No space left", lines=3)
+    return check_error(finished, TOOL_FAILED, "No space left", with_report=True)
 
 
 def closed_stdout(options):
@@ -199,8 +209,8 @@ def closed_stdout(options):
 def head(options):
     """The reader goes away after a line: end soon, and not by crashing."""
     with busy() as target:
-        finished = run(["bash", "-c", '"$0" -i 0.2 -d 30 -p "$1" | head -n 1; exit ${PIPESTATUS[0]}',
-                        options.cowtrace, str(target.pid)], options.timeout)
+        script = '"$0" -i 0.2 -d 30 -p "$1" | head -n 1; exit ${PIPESTATUS[0]}'
+        finished = run(["bash", "-c", script, options.cowtrace, str(target.pid)], options.timeout)
     expect(finished.status in (DONE, TOOL_FAILED, 128 + signal.SIGPIPE),
            f"exit status {finished.status}: {finished.last_error()}")
     expect(finished.seconds < 15, f"took {finished.seconds:.0f} s to notice")
@@ -230,6 +240,11 @@ def dies_at_once(options):
     for _ in range(5):
         finished = cowtrace(options, "--hook", options.hook, "--", "/bin/true")
         expect(finished.status == 0, f"exit status {finished.status}: {finished.last_error()}")
+
+
+def unknown_verb(options):
+    """A word that is no verb: usage, or a command that does not exist."""
+    return check_error(cowtrace(options, "frobnicate"), (USAGE, 127), "frobnicate")
 
 
 def command_not_found(options):
@@ -312,7 +327,8 @@ def version(options):
 def help_text(options):
     finished = cowtrace(options, "--help")
     expect(finished.status == 0, f"exit status {finished.status}")
-    for word in ("-p", "--by", "--hook", "--json", "--no-follow", "-d", "-i", "doctor", "Examples?"):
+    for word in ("-p", "--by", "--hook", "--json", "--no-follow", "-d", "-i", "doctor",
+                 "Examples?"):
         expect(re.search(word, finished.out, re.IGNORECASE), f"no {word} in --help")
     expect(not finished.err, f"standard error: {finished.err!r}")
 
@@ -329,6 +345,7 @@ def first_line(options):
         finished = cowtrace(options, "--hook", options.hook, "-d", "1", "-p", str(target.pid))
     expect(finished.status == 0, f"exit status {finished.status}: {finished.last_error()}")
     line = finished.out.splitlines()[0] if finished.out else ""
+    expect("sleep" in line and str(target.pid) in line, f"no target in the first line: {line!r}")
     release = os.uname().release.split("-")[0]
     for word in ("tracepoint|fexit|kprobe", re.escape(release), r"\d+(\.\d+)? ?s", "undetailed"):
         expect(re.search(word, line), f"no {word} in the first line: {line!r}")
@@ -361,7 +378,9 @@ def by_axis(axis):
         if finished.status == 77:
             raise Skip(finished.last_error())
         expect(finished.status == 0, f"exit status {finished.status}: {finished.last_error()}")
-        expect(axis in finished.out.lower(), f"no word {axis} in the output")
+        shown = (finished.out + finished.err).lower()
+        expect(re.search(rf"^ *(pid )?{axis}\b|\bby {axis}\b", shown, re.MULTILINE),
+               f"no table by {axis} in the output")
     return check
 
 
@@ -386,7 +405,7 @@ def json_stdout(options):
     try:
         document = json.loads(finished.out)
     except ValueError as error:
-        raise Failed(f"standard output is not JSON alone: {error}: {finished.out[:200]!r}") from error
+        raise Failed(f"standard output is not JSON alone: {finished.out[:200]!r}") from error
     check_invariants(document)
 
 
@@ -450,7 +469,8 @@ CASES = {
     "stdout_full_disk": stdout_full_disk, "json_full_stdout": json_full_stdout,
     "closed_stdout": closed_stdout, "head": head,
     **STATUS_CASES,
-    "dies_at_once": dies_at_once, "command_not_found": command_not_found,
+    "dies_at_once": dies_at_once, "unknown_verb": unknown_verb,
+    "command_not_found": command_not_found,
     "target_ends": target_ends, "command_output": command_output,
     "sigint": signal_case(signal.SIGINT), "sigterm": signal_case(signal.SIGTERM),
     "sighup": signal_case(signal.SIGHUP), "signal_summary": signal_summary, "killed": killed,

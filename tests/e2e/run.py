@@ -73,7 +73,8 @@ def unread_bounds(process):
         # WPCOPY counts all but the unread ones, and up to wpcopy_extra that came to nothing.
         rest = (wanted["copy"][0] + wanted.get("copy_ksm", nothing)[0] + files[0]
                 - process["wpcopy"] - process["wpcopy_adjust"])
-        least, most = max(least, rest + zero[0]), min(most, rest + zero[1] + process["wpcopy_extra"])
+        least = max(least, rest + zero[0])
+        most = min(most, rest + zero[1] + process["wpcopy_extra"])
     return least, most
 
 

@@ -53,7 +53,7 @@ def attributes(data):
 
 
 class Taskstats:
-    """OSError where the kernel has no taskstats, LookupError where it has no WPCOPY (before 5.19)."""
+    """OSError: the kernel has no taskstats. LookupError: no WPCOPY in it (before 5.19)."""
 
     def __init__(self):
         with open("/sys/kernel/btf/vmlinux", "rb") as file:

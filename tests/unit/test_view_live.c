@@ -253,7 +253,7 @@ static void test_sizes(void **state)
 		unsigned int columns, rows;
 		const char *text;
 	} sizes[] = { { 80, 24, "undetailed 0" }, { 200, 60, "libpython3.13.so.1.0" },
-		      { 10, 3, "pages" },	  { 40, 8, "refcount" },
+		      { 10, 3, "cowtrace" },	  { 40, 8, "refcount" },
 		      { 1, 1, "\033[" },	  { 2, 2, "\033[" },
 		      { 500, 100, "refcount" } };
 
@@ -315,7 +315,7 @@ static void test_plain(void **state)
 	assert_false(sees("\033[3") && (sees("\033[31m") || sees("\033[33m") || sees("\033[36m")));
 	quit();
 	start(100, 30, "vt100", "C.UTF-8", true); /* a terminal without colour */
-	expect("cowtrace: gunicorn");
+	type_and_expect("c", "cowtrace: gunicorn");
 	assert_false(sees("\033[31m"));
 	type("q");
 	assert_int_equal(finish(), 0);

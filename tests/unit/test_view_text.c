@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * test_view_text.c - the text view byte by byte against tests/golden, and what it says of failed
- * writes. UPDATE_GOLDEN=1 in the environment writes the golden files instead: read the diff then.
+ * writes. CT_GOLDEN=write in the environment (make golden) writes the golden files instead: read
+ * the diff then.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -114,16 +115,18 @@ static void golden_path(char *path, size_t len, const char *file)
 
 static void compare(const char *file, const char *text, size_t len)
 {
+	const char *mode = getenv("CT_GOLDEN");
+	bool update = mode && !strcmp(mode, "write");
 	char path[4096], *want = malloc(len + 2);
 	size_t got;
 	FILE *f;
 
 	assert_non_null(want);
 	golden_path(path, sizeof(path), file);
-	f = fopen(path, getenv("UPDATE_GOLDEN") ? "w+" : "r");
+	f = fopen(path, update ? "w+" : "r");
 	if (!f)
-		fail_msg("%s: %s (UPDATE_GOLDEN=1 makes it)", path, strerror(errno));
-	if (getenv("UPDATE_GOLDEN")) {
+		fail_msg("%s: %s (make golden writes it)", path, strerror(errno));
+	if (update) {
 		fwrite(text, 1, len, f);
 		rewind(f);
 	}

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/types.h"
@@ -189,6 +190,7 @@ static int ct_prepare(struct ct_config *config, bool follow, char *why, size_t w
 	int err = ct_calibrate(&config->layout, why, why_len);
 
 	config->follow = follow;
+	config->self_tgid = (uint32_t)getpid();
 	config->has_cast = ct_kernel_has_cast();
 	return err;
 }

@@ -154,6 +154,11 @@ static error_t ct_parse_one(int key, char *arg, struct argp_state *state)
 		options->plain = true;
 		break;
 	case ARGP_KEY_ARG:
+		if (!state->quoted || state->next <= state->quoted)
+			argp_error(state,
+				   "unknown verb '%s': there is doctor; a command to trace goes "
+				   "behind --",
+				   arg);
 		options->command = state->argv + state->next - 1;
 		state->next = state->argc;
 		break;

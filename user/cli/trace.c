@@ -130,20 +130,24 @@ static void ct_loop(struct ct_trace *trace)
 	}
 }
 
+static void ct_say_tracing(const struct ct_trace *trace)
+{
+	const char *refused = ct_capture__refused(trace->session.capture);
+
+	fprintf(stderr, "cowtrace: tracing %d (%s)%s by hook %s%s%s\n", trace->target.pid,
+		trace->target.command, trace->options.follow ? " and its children" : "",
+		ct_capture__hook(trace->session.capture), *refused ? "; refused: " : "", refused);
+}
+
 static int ct_trace_run(struct ct_trace *trace)
 {
 	int status = ct_session__open(&trace->session, &trace->options, &trace->target), err;
 
+	if (!status)
+		status = ct_target__release(&trace->target);
 	if (status)
 		return status;
-	fprintf(stderr, "cowtrace: tracing %d (%s)%s by hook %s%s%s\n", trace->target.pid,
-		trace->target.command, trace->options.follow ? " and its children" : "",
-		ct_capture__hook(trace->session.capture),
-		*ct_capture__refused(trace->session.capture) ? "; refused: " : "",
-		ct_capture__refused(trace->session.capture));
-	status = ct_target__release(&trace->target);
-	if (status)
-		return status;
+	ct_say_tracing(trace);
 	ct_output__start_live(&trace->output, &trace->options);
 	if (trace->output.live)
 		ct_output__show(&trace->output, &trace->session);

@@ -25,8 +25,23 @@ static uint64_t ct_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
+/* A number that changes when a file is mapped or unmapped. */
+static uint64_t ct_modules_of(const struct ct_maps *maps)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < maps->count; i++)
+		if (maps->list[i].inode)
+			sum = (sum ^ maps->list[i].inode ^ maps->list[i].start) * 0x100000001b3ull;
+	return sum;
+}
+
 static void ct_heaps_attach(struct ct_heaps *heaps)
 {
+	uint64_t modules = ct_modules_of(heaps->source.maps);
+	bool new_modules = modules != heaps->modules;
+
+	heaps->modules = modules;
 	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
 		const char *why = "";
 
@@ -34,6 +49,8 @@ static void ct_heaps_attach(struct ct_heaps *heaps)
 			ct_readers[i]->renew(heaps->heap[i], &heaps->source);
 			continue;
 		}
+		if (!new_modules)
+			continue; /* it was not there, and nothing was loaded since */
 		heaps->heap[i] = ct_readers[i]->attach(&heaps->source, &why);
 		if (!heaps->heap[i])
 			ct_debug("pid %d has no %s heap: %s", heaps->source.maps->pid,

@@ -17,7 +17,8 @@ struct ct_heaps {
 	struct ct_heap_source source; /* maps is never NULL */
 	void *heap[CT_MAX_READERS];   /* by index in ct_readers; NULL: not this process's */
 	uint64_t maps_read_ns, maps_cost_ns;
-	bool stale; /* the process forked since: what is cached of its memory may be old */
+	uint64_t modules; /* of which files it was made when readers were last asked to attach */
+	bool stale;	  /* the process forked since: what is cached of its memory may be old */
 	unsigned int references;
 };
 
