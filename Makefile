@@ -189,7 +189,7 @@ golden:
 demo:
 	@tests/setup/install.sh build
 	+$(Q)$(MAKE) --no-print-directory all
-	@tests/setup/as-root.sh $(BUILD)/cowtrace -- $(BUILD)/gcheap-demo
+	@tests/setup/demo.sh $(BUILD)
 
 install: all
 	install -D -m 755 $(BUILD)/cowtrace $(DESTDIR)$(PREFIX)/sbin/cowtrace

@@ -17,6 +17,12 @@ static __always_inline int ct_is_write_protect_fault(__u64 error_code)
 	return (error_code & 3) == 3;
 }
 
+/** ct_is_first_write - x86 error code: a write, and no page was there. */
+static __always_inline int ct_is_first_write(__u64 error_code)
+{
+	return (error_code & 3) == 2;
+}
+
 /** ct_is_user_page - include/linux/gfp.h: __GFP_HIGHMEM and __GFP_MOVABLE, as every page that is
  *  made for user space has, and few others. */
 static __always_inline int ct_is_user_page(__u32 gfp, __u32 order)

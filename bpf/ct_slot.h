@@ -8,6 +8,7 @@
 enum ct_slot_state {
 	CT_IDLE = 0,
 	CT_ARMED,    /* in a write fault on a present page, or behind one that got no page */
+	CT_TOUCHING, /* in a write fault on a page that is not there */
 	CT_GOT_PAGE, /* counted: a page was allocated for it */
 };
 

@@ -83,6 +83,8 @@ struct page {
 	unsigned long compound_head;
 };
 
+struct vm_operations_struct;
+
 struct file;
 
 struct vm_area_struct {
@@ -90,6 +92,7 @@ struct vm_area_struct {
 	unsigned long vm_end;
 	struct mm_struct *vm_mm;
 	unsigned long vm_flags;
+	struct vm_operations_struct *vm_ops;
 	struct file *vm_file;
 };
 

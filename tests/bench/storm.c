@@ -37,6 +37,7 @@
 #define SLICE_PAGES 100
 #define SLICES	    20
 #define PAGES	    (SLICES * SLICE_PAGES)
+#define HEAP_STORMS 16 /* a storm writes one part of a heap of so many, the next one the next */
 
 /* 4 KiB pages, never huge ones. */
 static char *make_pages(size_t pages, int flags)
@@ -68,8 +69,10 @@ static void time_writes(char *at, uint64_t *slices)
 	}
 }
 
-static void cow(char *shared, uint64_t *slices)
+static void cow(char *heap, uint64_t *slices)
 {
+	static unsigned int turn;
+	char *shared = heap + turn++ % HEAP_STORMS * PAGES * BENCH_PAGE;
 	pid_t child = fork();
 
 	if (child < 0)
@@ -84,21 +87,21 @@ static void cow(char *shared, uint64_t *slices)
 		bench_die("waitpid");
 }
 
-static void touch(char *shared, uint64_t *slices)
+static void touch(char *heap, uint64_t *slices)
 {
 	char *fresh = make_pages(PAGES, MAP_PRIVATE);
 
-	(void)shared;
+	(void)heap;
 	time_writes(fresh, slices);
 	munmap(fresh, PAGES * BENCH_PAGE);
 }
 
-static void populate(char *shared, uint64_t *slices)
+static void populate(char *heap, uint64_t *slices)
 {
 	size_t bytes = SLICE_PAGES * BENCH_PAGE;
 	char *fresh = make_pages(PAGES, MAP_PRIVATE);
 
-	(void)shared;
+	(void)heap;
 	write_pages(fresh, PAGES); /* the page tables are there from now on */
 	madvise(fresh, PAGES * BENCH_PAGE, MADV_DONTNEED);
 	for (size_t i = 0; i < SLICES; i++) {
@@ -112,7 +115,7 @@ static void populate(char *shared, uint64_t *slices)
 	munmap(fresh, PAGES * BENCH_PAGE);
 }
 
-static void obey(const char *what, int times, char *shared, uint64_t *slices)
+static void obey(const char *what, int times, char *heap, uint64_t *slices)
 {
 	void (*run)(char *, uint64_t *) = !strcmp(what, "cow")	      ? cow
 					  : !strcmp(what, "touch")    ? touch
@@ -124,7 +127,7 @@ static void obey(const char *what, int times, char *shared, uint64_t *slices)
 		exit(2);
 	}
 	for (int n = 0; n < times; n++) {
-		run(shared, slices);
+		run(heap, slices);
 		for (size_t i = 0; i < SLICES; i++)
 			printf("%llu ", (unsigned long long)slices[i]);
 	}
@@ -134,7 +137,7 @@ static void obey(const char *what, int times, char *shared, uint64_t *slices)
 
 static int serve(int cpu)
 {
-	char *shared = make_pages(PAGES, MAP_PRIVATE), line[64], what[16];
+	char *heap = make_pages(HEAP_STORMS * PAGES, MAP_PRIVATE), line[64], what[16];
 	uint64_t *slices = (void *)make_pages(1, MAP_SHARED);
 	cpu_set_t set;
 	int times;
@@ -143,12 +146,12 @@ static int serve(int cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		bench_die("sched_setaffinity");
-	write_pages(shared, PAGES);
+	write_pages(heap, HEAP_STORMS * PAGES);
 	printf("slice %d\n", SLICE_PAGES);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin))
 		if (sscanf(line, "%15s %d", what, &times) == 2)
-			obey(what, times, shared, slices);
+			obey(what, times, heap, slices);
 	return 0;
 }
 

@@ -31,13 +31,10 @@ NOT_SEEN = {
     "tracepoint": {
         "foreign": "no page-fault exception is raised, so the tracepoints don't fire",
         "copy_hugetlb": "the page comes from hugetlb's pool, not from the page allocator",
-        "copy_file_unread": "the page is not present: looks like the first touch of new memory",
     },
 }
-
-# Before 6.12 rss_stat does not fire at each fault, so the tracepoint hook takes copy and copy_file
-# from the mapping: an anonymous page in the data section of a library counts as copy_file.
-MERGED_BEFORE = {"tracepoint": (6, 12)}
+if kernel_version() < (5, 17):  # no bpf_find_vma
+    NOT_SEEN["tracepoint"]["copy_file_unread"] = "looks like the first touch of new memory"
 
 ZERO_NOISE = 2  # as TRUTH_ZERO_NOISE of tests/truth
 
@@ -48,14 +45,6 @@ ATTACHED = ("anon/child_writes", "anon/last_sharer", "anon/eight_children", "ano
 
 
 # ---- expectation against JSON ----
-
-def merged(row):
-    """copy and copy_file in one, where the hook can't tell them apart."""
-    row = dict(row)
-    row["copy"] = [a + b for a, b in zip(row["copy"], row["copy_file"])]
-    del row["copy_file"]
-    return row
-
 
 def span(bounds):
     return str(bounds[0]) if bounds[0] == bounds[1] else f"{bounds[0]}..{bounds[1]}"
@@ -96,14 +85,10 @@ def without_unseen(process, hook):
 def compare_process(process, row, hook, problems):
     hidden = process["foreign"] if "foreign" in NOT_SEEN[hook] else 0
     wanted = without_unseen(process, hook)
-    got = {kind: [row[kind], row[kind]] for kind in ALL_KINDS}
-    if (kernel_version() < MERGED_BEFORE.get(hook, (0, 0)) and "copy" in wanted
-            and "copy_file" in wanted):
-        wanted, got = merged(wanted), merged(got)
     who = f"{process['role']} {process['pid']}"
     for kind, bounds in wanted.items():
-        if not bounds[0] <= got[kind][0] <= bounds[1]:
-            problems.append(f"{who}: expected {kind} {span(bounds)}, counted {got[kind][0]}")
+        if not bounds[0] <= row[kind] <= bounds[1]:
+            problems.append(f"{who}: expected {kind} {span(bounds)}, counted {row[kind]}")
     if process["wpcopy"] is not None:
         most = process["wpcopy"] + process["wpcopy_adjust"] - hidden
         least = most - process["wpcopy_extra"]

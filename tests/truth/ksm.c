@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* ksm.c - pages that KSM merged: a write always copies, fork or not. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,9 +8,7 @@
 
 #include "truth.h"
 
-#define PFN_MASK ((1ULL << 55) - 1)
-#define KPF_KSM	 21
-#define KSM	 "/sys/kernel/mm/ksm/"
+#define KSM "/sys/kernel/mm/ksm/"
 
 static char *buffer;
 
@@ -31,27 +28,15 @@ static long read_ksm(const char *name)
 	return value;
 }
 
-static uint64_t read_entry(int fd, uint64_t number)
-{
-	uint64_t entry = 0;
-
-	return pread(fd, &entry, sizeof(entry), (off_t)(number * 8)) == 8 ? entry : 0;
-}
-
-/* How many pages of the buffer are merged now. */
 static long count_merged(struct truth *t)
 {
-	int pages = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	struct oracle_snapshot *now = oracle_snapshot__take(getpid(), true);
 	long merged = 0;
 
-	for (long i = 0; pages >= 0 && flags >= 0 && i < t->pages; i++) {
-		uint64_t entry = read_entry(pages, (uintptr_t)buffer / TRUTH_PAGE + (uint64_t)i);
-
-		merged += read_entry(flags, entry & PFN_MASK) >> KPF_KSM & 1;
-	}
-	close(pages);
-	close(flags);
+	if (!now)
+		truth_fail(t, "page flags: %s", strerror(errno));
+	merged = oracle_snapshot__ksm_pages(now);
+	oracle_snapshot__put(now);
 	return merged;
 }
 

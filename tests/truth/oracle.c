@@ -95,6 +95,62 @@ static enum page_class classify(uint64_t entry, int flags_fd)
 	return flags & (1ULL << KPF_KSM) ? PAGE_KSM : PAGE_ANON;
 }
 
+/* Kernels from 6.9 or so to 6.15 say KSM of every anonymous page (stable_page_flags). */
+static bool flags_call_all_ksm(int flags_fd)
+{
+	static int verdict = -1;
+	uint64_t entry = 0, flags = 0;
+	char *page;
+	int fd;
+
+	if (verdict >= 0)
+		return verdict;
+	page = mmap(NULL, TRUTH_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (page != MAP_FAILED && fd >= 0) {
+		*(volatile char *)page = 1;
+		if (pread(fd, &entry, 8, (off_t)((uintptr_t)page / TRUTH_PAGE * 8)) == 8 &&
+		    pread(flags_fd, &flags, 8, (off_t)((entry & PM_PFN_MASK) * 8)) == 8)
+			verdict = flags >> KPF_KSM & 1;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (page != MAP_FAILED)
+		munmap(page, TRUTH_PAGE);
+	return verdict == 1;
+}
+
+static int by_pfn(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Where flags call all pages KSM: it is one if the frame is there twice in the mapping. */
+static int keep_true_ksm(struct mapping *map, size_t n)
+{
+	uint64_t *pfns = calloc(n, sizeof(*pfns)), *found;
+
+	if (!pfns)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		pfns[i] = map->pages[i].pfn;
+	qsort(pfns, n, sizeof(*pfns), by_pfn);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t pfn = map->pages[i].pfn;
+
+		if (map->pages[i].class != PAGE_KSM)
+			continue;
+		found = bsearch(&pfn, pfns, n, sizeof(*pfns), by_pfn);
+		if (!(found > pfns && found[-1] == pfn) &&
+		    !(found < pfns + n - 1 && found[1] == pfn))
+			map->pages[i].class = PAGE_ANON;
+	}
+	free(pfns);
+	return 0;
+}
+
 static int read_pages(struct mapping *map, int pagemap_fd, int flags_fd)
 {
 	uint64_t entries[512];
@@ -120,7 +176,7 @@ static int read_pages(struct mapping *map, int pagemap_fd, int flags_fd)
 			map->pages[i + k].pfn = class == PAGE_NONE ? 0 : entries[k] & PM_PFN_MASK;
 		}
 	}
-	return 0;
+	return flags_fd >= 0 && flags_call_all_ksm(flags_fd) ? keep_true_ksm(map, n) : 0;
 }
 
 /* One line of maps; only private memory of the process itself is of interest. */
@@ -198,6 +254,19 @@ void oracle_snapshot__put(struct oracle_snapshot *snapshot)
 		free(snapshot->maps[i].pages);
 	free(snapshot->maps);
 	free(snapshot);
+}
+
+long oracle_snapshot__ksm_pages(const struct oracle_snapshot *snapshot)
+{
+	long n = 0;
+
+	for (int m = 0; m < snapshot->n; m++) {
+		const struct mapping *map = &snapshot->maps[m];
+
+		for (size_t i = 0; i < (map->end - map->start) / TRUTH_PAGE; i++)
+			n += map->pages[i].class == PAGE_KSM;
+	}
+	return n;
 }
 
 /* Both lists ascend, so *hint only moves forward. */

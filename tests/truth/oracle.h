@@ -39,6 +39,9 @@ struct oracle_snapshot *oracle_snapshot__none(void);
 struct oracle_snapshot *oracle_snapshot__get(struct oracle_snapshot *snapshot);
 void oracle_snapshot__put(struct oracle_snapshot *snapshot);
 
+/** oracle_snapshot__ksm_pages - how many pages of it KSM has merged; it needs page flags. */
+long oracle_snapshot__ksm_pages(const struct oracle_snapshot *snapshot);
+
 /**
  * oracle_compare - add to @counts and @ranges what was copied from @before to @after.
  * Exact when the process did not fork in between: then no page can be copied twice.

@@ -32,6 +32,11 @@ const char *const ct_hook_names[] = { "fexit", "kprobe", "tracepoint", NULL };
 static const char *const ct_optional[] = { "ct_on_huge_wp_enter", "ct_on_huge_wp_exit",
 					   "ct_on_hugetlb_enter", "ct_on_hugetlb_exit" };
 
+/* Programs that do more than others but need more of the kernel: the one, or else the other. */
+static const struct {
+	const char *better, *plain;
+} ct_alternatives[] = { { "ct_on_page_alloc_vma", "ct_on_page_alloc" } };
+
 struct ct_capture {
 	const char *hook;
 	struct bpf_object *object;
@@ -57,6 +62,18 @@ static bool ct_is_optional(const char *program)
 	return false;
 }
 
+/* Of two alternatives, is @program the one that is not to be used? (@better: try the better.) */
+static bool ct_is_left_out(const struct bpf_object *object, const char *program, bool better)
+{
+	for (size_t i = 0; i < CT_ARRAY_SIZE(ct_alternatives); i++) {
+		if (!bpf_object__find_program_by_name(object, ct_alternatives[i].better))
+			continue; /* this hook has no choice there */
+		if (!strcmp(program, better ? ct_alternatives[i].plain : ct_alternatives[i].better))
+			return true;
+	}
+	return false;
+}
+
 static bool ct_kernel_has_cast(void)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
@@ -66,9 +83,9 @@ static bool ct_kernel_has_cast(void)
 	return has;
 }
 
-/* Open, configure and load the object of a hook; with or without the optional programs. */
+/* Open, configure and load the object of a hook: with @all that it has, or just what it needs. */
 static int ct_load(struct ct_capture *capture, const struct ct_config *config, size_t ring_bytes,
-		   bool optional)
+		   bool all)
 {
 	struct bpf_program *program;
 	struct bpf_map *rodata, *ring;
@@ -83,7 +100,9 @@ static int ct_load(struct ct_capture *capture, const struct ct_config *config, s
 	if (ring_bytes && bpf_map__set_max_entries(ring, (uint32_t)ring_bytes))
 		return -errno;
 	bpf_object__for_each_program(program, capture->object) {
-		if (!optional && ct_is_optional(bpf_program__name(program)))
+		const char *name = bpf_program__name(program);
+
+		if ((!all && ct_is_optional(name)) || ct_is_left_out(capture->object, name, all))
 			bpf_program__set_autoload(program, false);
 	}
 	return bpf_object__load(capture->object) ? -errno : 0;
