@@ -22,9 +22,10 @@ struct ct_control ct_control SEC(".data.control");
 #include "ct_classify.h"
 #include "ct_task.h"
 
+#include "ct_record.h"
+
 #include "ct_family.h"
 #include "ct_pagetable.h"
-#include "ct_record.h"
 
 char LICENSE[] SEC("license")
 = "Dual BSD/GPL";

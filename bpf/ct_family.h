@@ -13,10 +13,7 @@
 
 #include "ct_slot.h"
 
-#define CT_MAX_IMAGES                                                               \
-	16384 /* alive at one time; maps are preallocated: no allocation in a fault \
-	       */
-#define CT_MAX_SPILL 4096
+#define CT_MAX_SPILL 4096 /* preallocated */
 
 struct ct_slot ct_slots[CT_SLOTS] __attribute__((aligned(64)));
 __u32 ct_spilled[CT_SLOTS];
@@ -126,6 +123,32 @@ static __always_inline __u64 ct_image_of_mm(__u64 mm, __u64 candidate)
 	bpf_map_update_elem(&ct_images, &mm, &candidate, BPF_NOEXIST);
 	known = bpf_map_lookup_elem(&ct_images, &mm);
 	return known ? *known : candidate;
+}
+
+/*
+ * The task has new memory: it is in exec. Seen at the event that the kernel sends at the end of
+ * that, or earlier by the first fault in the new memory, which the kernel's loader takes when it
+ * clears the end of the data section.
+ */
+static __always_inline void ct_move(struct ct_slot *slot, struct task_struct *task, __u32 pid,
+				    __u32 tgid, __u64 mm)
+{
+	__u64 old = slot->image, old_mm = slot->mm, image;
+	bool own = CT_IMAGE_TGID(old) == tgid;
+
+	if (!own && !ct_config.follow) { /* a vfork child leaves its parent's memory */
+		ct_slot_release((__u64)task, pid);
+		return;
+	}
+	image = ct_new_image(tgid);
+	bpf_map_update_elem(&ct_images, &mm, &image, BPF_ANY);
+	slot->state = CT_IDLE;
+	slot->page = 0;
+	slot->mm = mm;
+	slot->image = image;
+	if (own)
+		bpf_map_delete_elem(&ct_images, &old_mm);
+	ct_emit_task(CT_REC_EXEC, image, old, pid, task);
 }
 
 #endif /* CT_FAMILY_H */

@@ -40,27 +40,10 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(ct_on_exec, struct task_struct *task)
 {
 	struct ct_slot *slot = ct_slot_of((__u64)task, task->pid);
-	__u64 old, old_mm, mm = ct_task_mm(task), image;
-	bool own;
+	__u64 mm = ct_task_mm(task);
 
-	if (!slot || !mm)
-		return 0;
-	old = slot->image;
-	old_mm = slot->mm;
-	own = CT_IMAGE_TGID(old) == (__u32)task->tgid;
-	if (!own && !ct_config.follow) { /* a vfork child leaves its parent's memory */
-		ct_slot_release((__u64)task, task->pid);
-		return 0;
-	}
-	image = ct_new_image(task->tgid);
-	bpf_map_update_elem(&ct_images, &mm, &image, BPF_ANY);
-	slot->state = CT_IDLE;
-	slot->page = 0;
-	slot->mm = mm;
-	slot->image = image;
-	if (own)
-		bpf_map_delete_elem(&ct_images, &old_mm);
-	ct_emit_task(CT_REC_EXEC, image, old, task->pid, task);
+	if (slot && mm && slot->mm != mm)
+		ct_move(slot, task, task->pid, task->tgid, mm);
 	return 0;
 }
 

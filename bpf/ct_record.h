@@ -7,7 +7,10 @@
 #ifndef CT_RECORD_H
 #define CT_RECORD_H
 
-#define CT_MAX_LATE 4096
+#include "ct_slot.h"
+
+#define CT_MAX_IMAGES 16384 /* alive at a time; maps are preallocated: none grows in a fault */
+#define CT_MAX_LATE   4096
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -41,8 +41,12 @@ static __always_inline struct ct_slot *ct_wp_slot(struct task_struct *current, _
 
 	if (slot && slot->mm == mm)
 		return slot;
-	if (!slot && ct_current_mm(current) == mm)
-		return NULL; /* by far the most: a foreign task in memory of its own */
+	if (ct_current_mm(current) == mm) {
+		if (!slot)
+			return NULL; /* by far the most: a foreign task in memory of its own */
+		ct_move(slot, current, slot->tid, bpf_get_current_pid_tgid() >> 32, mm);
+		return slot->mm == mm ? slot : NULL;
+	}
 	image = bpf_map_lookup_elem(&ct_images, &mm);
 	if (!image)
 		return NULL;

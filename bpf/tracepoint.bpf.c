@@ -46,11 +46,17 @@ static __always_inline int ct_on_page_fault(__u64 address, struct pt_regs *regs,
 {
 	struct task_struct *current = ct_current();
 	struct ct_slot *slot = ct_slot_of_current(current);
+	__u64 ip, mm;
 	__u8 state;
-	__u64 ip;
 
 	if (!slot)
 		return 0;
+	mm = ct_current_mm(current);
+	if (mm != slot->mm) {
+		ct_move(slot, current, slot->tid, bpf_get_current_pid_tgid() >> 32, mm);
+		if (mm != slot->mm)
+			return 0; /* not followed through exec */
+	}
 	if (slot->state == CT_ARMED)
 		ct_settle(slot, (__u64)BPF_CORE_READ(current, mm, pgd));
 	slot->state = CT_IDLE;
@@ -91,7 +97,7 @@ static __always_inline bool ct_still_in_fault(struct task_struct *current, struc
 	__u64 ip;
 
 	if (ct_current_mm(current) != slot->mm)
-		return false; /* in exec, between the two memories */
+		return false; /* in exec: the fault was in the old memory */
 	/* another system call: the one of the fault ended in EFAULT */
 	return !(slot->flags & CT_FLAG_KERNEL) || slot->word == ct_syscall_word(current, &ip);
 }

@@ -34,8 +34,8 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-#define SLICE_PAGES 100
-#define SLICES	    20
+#define SLICE_PAGES 50
+#define SLICES	    40
 #define PAGES	    (SLICES * SLICE_PAGES)
 #define HEAP_STORMS 16 /* a storm writes one part of a heap of so many, the next one the next */
 
