@@ -25,7 +25,7 @@ static unsigned int ct_columns(int fd)
 {
 	struct winsize size;
 
-	return !ioctl(fd, TIOCGWINSZ, &size) && size.ws_col >= 40 ? size.ws_col : 100;
+	return !ioctl(fd, TIOCGWINSZ, &size) && size.ws_col >= 40 ? size.ws_col : 120;
 }
 
 static int ct_open_json(struct ct_output *output, const char *name)

@@ -13,7 +13,7 @@
 #include "base/names.h"
 #include "base/types.h"
 #include "ct_abi.h"
-#include "tally/sample.h"
+#include "resolve/sample.h"
 
 /** What a resolver tells of the family while it works. Rows are the caller's numbers. */
 struct ct_resolver_events {

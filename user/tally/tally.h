@@ -10,7 +10,7 @@
 
 #include "base/names.h"
 #include "base/types.h"
-#include "tally/sample.h"
+#include "resolve/sample.h"
 
 /** Net counts by kind. unshared = copy + copy_file + copy_ksm + copy_huge + copy_hugetlb. */
 struct ct_totals {

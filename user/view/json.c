@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * json.c - a snapshot as JSON, schema "cowtrace/1" (DESIGN: JSON). Rows are made by jansson and
- * written one at a time, one a line: a run with millions of pages needs no memory for the text.
+ * written one at a time: a run with millions of pages needs no memory for the text. All on one
+ * line, the last: what a traced command printed before it to the same place is easily told apart.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -177,9 +178,9 @@ static int ct_json_list(FILE *out, const char *key, const struct ct_snapshot *sn
 {
 	int err = 0;
 
-	fprintf(out, ",\n\"%s\": [", key);
+	fprintf(out, ", \"%s\": [", key);
 	for (size_t i = 0; i < count && !err; i++)
-		err = ct_json_put(out, NULL, make(snapshot, i), i ? ",\n" : "\n");
+		err = ct_json_put(out, NULL, make(snapshot, i), i ? ", " : "");
 	fputs("]", out);
 	return err;
 }
@@ -203,7 +204,7 @@ static json_t *ct_json_totals(const struct ct_totals *totals)
 static int ct_json_body(FILE *out, const struct ct_snapshot *s)
 {
 	const struct ct_run_info *run = &s->run;
-	const char *next = ",\n";
+	const char *next = ", ";
 
 	return ct_json_put(out, "schema", json_string("cowtrace/1"), "{") ?:
 	       ct_json_put(out, "hook", ct_json_string(run->hook), next) ?:

@@ -60,6 +60,16 @@ static void ct_words_facts(const struct ct_run_info *run, size_t others, int64_t
 		  ct_fit_count(number, sizeof(number), undetailed));
 }
 
+/* A command without the folder of its program. */
+static const char *ct_without_folder(const char *command)
+{
+	size_t word = strcspn(command, " "), slash = word;
+
+	while (slash && command[slash - 1] != '/')
+		slash--;
+	return slash < word ? command + slash : command;
+}
+
 char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t undetailed,
 			 bool utf8, unsigned int columns, bool terse, char *buf, size_t len)
 {
@@ -75,8 +85,9 @@ char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t u
 	}
 	if (columns)
 		room = columns > taken + least ? columns - taken : least;
-	ct_fit(command, sizeof(command), run->command && run->command[0] ? run->command : "unknown",
-	       room, CT_ALIGN_NONE, utf8);
+	ct_fit(command, sizeof(command),
+	       run->command && run->command[0] ? ct_without_folder(run->command) : "unknown", room,
+	       CT_ALIGN_NONE, utf8);
 	snprintf(buf, len, "%s%s%s", head, command, facts);
 	return buf;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* sample.h - a fault after resolving: small integers only, so that counting it is cheap. */
-#ifndef CT_TALLY_SAMPLE_H
-#define CT_TALLY_SAMPLE_H
+#ifndef CT_RESOLVE_SAMPLE_H
+#define CT_RESOLVE_SAMPLE_H
 
 #include <stdbool.h>
 
@@ -35,4 +35,4 @@ struct ct_sample {
 	bool unread; /* copy_file of a page never mapped before */
 };
 
-#endif /* CT_TALLY_SAMPLE_H */
+#endif /* CT_RESOLVE_SAMPLE_H */
