@@ -29,7 +29,7 @@ CLANG_TIDY   ?= clang-tidy
 LIBRARIES    := libbpf libelf libdw zlib jansson ncursesw
 
 # These install or need no compiler: they must run on a machine that has only make.
-NO_BUILD_GOALS := demo check check-fast bench format lint golden clean help
+NO_BUILD_GOALS := demo check check-fast bench readme format lint golden clean help
 missing         = $(error cowtrace: $(1) not found: run tests/setup/install.sh or apt-get install $(2))
 need_program    = $(if $(shell command -v $(firstword $(1)) 2>/dev/null),,$(call missing,$(2),$(3)))
 need_library    = $(if $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo y),,$(call missing,library $(1),$(2)))
@@ -179,6 +179,11 @@ bench:
 	@BUILD='$(BUILD)' tests/setup/as-root.sh python3 tests/bench/run.py
 
 # The golden files are written by the unit tests that compare with them.
+readme:
+	@tests/setup/install.sh build check bench
+	+$(Q)$(MAKE) --no-print-directory all benches
+	@BUILD='$(BUILD)' tests/setup/as-root.sh python3 tests/setup/readme.py
+
 golden:
 	+$(Q)$(MAKE) --no-print-directory unit
 	@for t in $$(grep -ls CT_GOLDEN tests/unit/test_*.c); do \

@@ -15,7 +15,7 @@
 
 static void ct_row(const char *what, bool good, const char *detail)
 {
-	printf("%-14s %-4s %s\n", what, good ? "ok" : "no", detail);
+	printf("%-16s %-4s %s\n", what, good ? "ok" : "no", detail);
 }
 
 /* The first word of a small file of /proc or /sys; "" if there is none. */
@@ -80,7 +80,7 @@ int ct_verb_doctor(int argc, char **argv)
 		good = !err && ct_doctor_hooks();
 	}
 	ct_setting("/proc/sys/kernel/task_delayacct", text, sizeof(text));
-	printf("%-14s %-4s %s\n", "WPCOPY", "",
+	printf("%-16s %-4s %s\n", "WPCOPY", "",
 	       *text == '1' ? "kernel.task_delayacct is on: taskstats can confirm the counts"
 			    : "kernel.task_delayacct is off: 'sysctl kernel.task_delayacct=1' "
 			      "before the target "

@@ -40,7 +40,7 @@ static const char ct_doc[] =
 	"Count every copy-on-write fault of a forking program: which page, which cell of which "
 	"object of its heap, who wrote it and why.\v"
 	"Examples:\n"
-	"  sudo cowtrace -p 812                     live, until Ctrl-C or the end of 812\n"
+	"  sudo cowtrace -p 812                     live, until it ends or Ctrl-C\n"
 	"  sudo cowtrace -p 812 -d 60 --by type     one minute, types of objects first\n"
 	"  sudo cowtrace --json out.json -- python3 app.py\n"
 	"  sudo cowtrace -p $(pgrep -of gunicorn) --json - | jq .totals\n"

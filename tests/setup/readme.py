@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+"""Make the README's pictures and figures anew: `make readme` (as root, about five minutes).
+
+Replaces what stands between `<!-- made by `make readme`: NAME -->` and the next `<!-- end -->`:
+    screen   the live screen of the demo, captured from a terminal of 110 x 32 after 12 seconds
+    bench    the report of tests/bench/run.py
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BUILD", "build")
+SESSION = f"cowtrace-readme-{os.getpid()}"
+
+
+def tmux(*arguments, check=True):
+    return subprocess.run(["tmux", "-L", SESSION, *arguments], check=check, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+
+
+def screen():
+    tmux("new-session", "-d", "-x", "110", "-y", "32",
+         f"LC_ALL=C.UTF-8 tests/setup/demo.sh {BUILD} 20")
+    try:
+        time.sleep(12)
+        text = tmux("capture-pane", "-p").rstrip()
+    finally:
+        tmux("kill-server", check=False)
+    if "undetailed" not in text:
+        sys.exit(f"readme.py: the demo's screen did not come up:\n{text}")
+    return text
+
+
+def bench():
+    run = subprocess.run([sys.executable, "tests/bench/run.py"], check=True, text=True,
+                         stdout=subprocess.PIPE)
+    return run.stdout.rstrip()
+
+
+MAKERS = {"screen": screen, "bench": bench}
+
+
+def main():
+    os.chdir(ROOT)
+    wanted = sys.argv[1:] or list(MAKERS)
+    with open("README.md", encoding="utf-8") as f:
+        text = f.read()
+    for name in wanted:
+        block = re.compile(f"(<!-- made by `make readme`: {name} -->\n).*?(<!-- end -->)", re.S)
+        if name not in MAKERS or not block.search(text):
+            sys.exit(f"readme.py: the README has no block {name}")
+        made = MAKERS[name]()
+        text = block.sub(lambda m, made=made: f"{m[1]}```\n{made}\n```\n{m[2]}", text)
+    with open("README.md", "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+if __name__ == "__main__":
+    main()
