@@ -128,10 +128,10 @@ static __always_inline __u64 ct_image_of_mm(__u64 mm, __u64 candidate)
 /*
  * The task has new memory: it is in exec. Seen at the event that the kernel sends at the end of
  * that, or earlier by the first fault in the new memory, which the kernel's loader takes when it
- * clears the end of the data section.
+ * clears the end of the data section. Not inlined: it is rare, and the fault programs are not.
  */
-static __always_inline void ct_move(struct ct_slot *slot, struct task_struct *task, __u32 pid,
-				    __u32 tgid, __u64 mm)
+static __noinline void ct_move(struct ct_slot *slot, struct task_struct *task, __u32 pid,
+			       __u32 tgid, __u64 mm)
 {
 	__u64 old = slot->image, old_mm = slot->mm, image;
 	bool own = CT_IMAGE_TGID(old) == tgid;

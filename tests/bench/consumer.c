@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -173,8 +174,18 @@ static struct gcheap_object *make_row(struct target *target, uint64_t n)
 	return row;
 }
 
+/* A row whose types have size classes of their own, so that no pool is mixed. */
+static struct gcheap_object *make_plain_row(struct target *target, uint64_t n)
+{
+	struct gcheap_object *row = add_spot(target, gcheap_list_new());
+
+	for (size_t i = 0; i < 1 + n % 4; i++)
+		gcheap_append(row, add_spot(target, gcheap_int_new((int64_t)(n + i))));
+	return row;
+}
+
 /* Make a heap with objects on @pages pages. */
-static void make_heap(struct target *target, size_t pages)
+static void make_heap(struct target *target, size_t pages, bool mixed)
 {
 	struct gcheap_object *rows = gcheap_list_new();
 
@@ -183,7 +194,7 @@ static void make_heap(struct target *target, size_t pages)
 	if (!rows || !target->spots)
 		bench_die("heap");
 	for (uint64_t n = 0; target->count < pages; n++)
-		gcheap_append(rows, make_row(target, n));
+		gcheap_append(rows, mixed ? make_row(target, n) : make_plain_row(target, n));
 	ct_map__free(&target->seen);
 }
 
@@ -292,6 +303,7 @@ static void check(const struct wired *wired, const struct target *target)
 
 #define RATE_CHILDREN 8 /* at a time */
 #define RATE_ROUNDS   10
+#define RATE_PAGES    40000 /* 160 MB; times the children it must fit the ring */
 
 static void fill_ring(struct ring *ring, const struct ct_record *records, size_t count)
 {
@@ -368,18 +380,27 @@ static void rate_run(struct target *target, const char *name, size_t pages, bool
 	unwire(&wired);
 }
 
-static int rate(void)
+static void rate_of_heap(bool mixed)
 {
 	struct target target = { 0 };
 
-	make_heap(&target, 40000);
+	make_heap(&target, RATE_PAGES, mixed);
 	start_target(&target);
-	rate_run(&target, "ring", target.count, true);
-	rate_run(&target, "array", target.count, false);
-	rate_run(&target, "small", target.count / 16, false);
-	shuffle(target.spots, target.count);
-	rate_run(&target, "scattered", target.count, false);
+	if (mixed) {
+		rate_run(&target, "ring", RATE_PAGES, true);
+		rate_run(&target, "array", RATE_PAGES, false);
+		shuffle(target.spots, target.count);
+		rate_run(&target, "scattered", RATE_PAGES, false);
+	} else {
+		rate_run(&target, "uniform", RATE_PAGES, true);
+	}
 	stop_target(&target);
+}
+
+static int rate(void)
+{
+	rate_of_heap(false);
+	rate_of_heap(true);
 	return 0;
 }
 
@@ -446,9 +467,11 @@ static double snapshot_ms(struct wired *wired, size_t max_pages)
 static void big_run(struct target *target, const char *name, bool distinct)
 {
 	double pages = (double)BIG_CHILDREN * BIG_PAGES;
-	size_t before = resident_bytes();
+	size_t before;
 	struct wired wired;
 
+	malloc_trim(0);
+	before = resident_bytes();
 	wire(&wired);
 	memset(target->counted, 0, sizeof(target->counted));
 	feed_event(&wired, CT_REC_TASK, CT_IMAGE(target->pid, 1), 0);
@@ -468,7 +491,7 @@ static int big(void)
 {
 	struct target target = { 0 };
 
-	make_heap(&target, BIG_PAGES);
+	make_heap(&target, BIG_PAGES, true);
 	target.plain =
 		mmap(NULL, 1ull * BIG_CHILDREN * BIG_PAGES * BENCH_PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -3,7 +3,11 @@
  * empty.c - attaches empty programs to exactly the places where a hook of cowtrace attaches its own
  * on the way of a fault, read from the hook's object, and keeps them until standard input ends. A
  * place that the kernel refuses is refused for cowtrace too, and named.
+ *
+ *	empty HOOK
+ *	empty --stats	instead: have the kernel time every BPF program, until standard input ends
  */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -86,15 +90,30 @@ static int attach(struct bpf_object *empty)
 	return count;
 }
 
+static void wait_for_end(void)
+{
+	char ignored;
+
+	fflush(stdout);
+	while (read(STDIN_FILENO, &ignored, 1) > 0)
+		;
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_object *hook;
 	struct empty *empty = NULL;
-	char ignored;
 
 	if (argc != 2) {
-		fprintf(stderr, "usage: empty HOOK\n");
+		fprintf(stderr, "usage: empty HOOK | --stats\n");
 		return 2;
+	}
+	if (!strcmp(argv[1], "--stats")) {
+		if (bpf_enable_stats(BPF_STATS_RUN_TIME) < 0)
+			bench_die("bpf_enable_stats");
+		printf("on\n");
+		wait_for_end();
+		return 0;
 	}
 	libbpf_set_print(on_message);
 	hook = ct_object__open(argv[1]);
@@ -119,9 +138,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	printf("\n");
-	fflush(stdout);
-	while (read(STDIN_FILENO, &ignored, 1) > 0)
-		;
+	wait_for_end();
 	empty__destroy(empty);
 	return 0;
 }
