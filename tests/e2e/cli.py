@@ -254,7 +254,7 @@ def command_not_found(options):
 
 def target_ends(options):
     """-p ends by itself with its target."""
-    with sleeper("1.5") as target:
+    with sleeper("4") as target:
         reaper = subprocess.Popen([options.cowtrace, "--hook", options.hook, "-p", str(target.pid)],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)

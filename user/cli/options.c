@@ -49,6 +49,9 @@ static const char ct_doc[] =
 	"Exit status: 0 done, 1 the tool failed, 2 usage, 3 nothing to attach to; with CMD its own "
 	"(128 + signal).";
 
+/* One line, not the two that argp_error makes. */
+#define ct_usage_error(state, ...) argp_failure(state, CT_EXIT_USAGE, 0, __VA_ARGS__)
+
 static double ct_parse_seconds(struct argp_state *state, const char *option, const char *arg)
 {
 	double value;
@@ -57,7 +60,8 @@ static double ct_parse_seconds(struct argp_state *state, const char *option, con
 	errno = 0;
 	value = strtod(arg, &end);
 	if (errno || end == arg || *end || !isfinite(value) || value <= 0 || value > 1e9)
-		argp_error(state, "%s takes a number of seconds above 0, not '%s'", option, arg);
+		ct_usage_error(state, "%s takes a number of seconds above 0, not '%s'", option,
+			       arg);
 	return value;
 }
 
@@ -69,7 +73,7 @@ static pid_t ct_parse_pid(struct argp_state *state, const char *arg)
 	errno = 0;
 	value = strtol(arg, &end, 10);
 	if (errno || end == arg || *end || value <= 0 || value > 4194304)
-		argp_error(state, "-p takes a process id, not '%s'", arg);
+		ct_usage_error(state, "-p takes a process id, not '%s'", arg);
 	return (pid_t)value;
 }
 
@@ -89,7 +93,7 @@ static size_t ct_parse_ring(struct argp_state *state, const char *arg)
 	}
 	if (errno || *end || *arg == '-' || value < 4096 || value > 1u << 30 ||
 	    (value & (value - 1)))
-		argp_error(state, "--ring takes a power of two from 4K to 1G, not '%s'", arg);
+		ct_usage_error(state, "--ring takes a power of two from 4K to 1G, not '%s'", arg);
 	return (size_t)value;
 }
 
@@ -100,16 +104,17 @@ static const char *ct_parse_hook(struct argp_state *state, const char *arg)
 	for (size_t i = 0; ct_hook_names[i]; i++)
 		if (!strcmp(arg, ct_hook_names[i]))
 			return ct_hook_names[i];
-	argp_error(state, "unknown hook '%s': there are auto, fexit, kprobe and tracepoint", arg);
+	ct_usage_error(state, "unknown hook '%s': there are auto, fexit, kprobe and tracepoint",
+		       arg);
 	return NULL;
 }
 
 static void ct_check(struct argp_state *state, const struct ct_options *options)
 {
 	if (options->pid && options->command)
-		argp_error(state, "-p and a command exclude each other");
+		ct_usage_error(state, "-p and a command exclude each other");
 	if (!options->pid && !options->command)
-		argp_error(state, "what is to be traced? Give -p PID, or -- CMD");
+		ct_usage_error(state, "what is to be traced? Give -p PID, or -- CMD");
 }
 
 static error_t ct_parse_one(int key, char *arg, struct argp_state *state)
@@ -132,7 +137,7 @@ static error_t ct_parse_one(int key, char *arg, struct argp_state *state)
 	case CT_OPT_BY:
 		options->axis = ct_axis_parse(arg);
 		if (options->axis == CT_AXIS_UNKNOWN)
-			argp_error(
+			ct_usage_error(
 				state,
 				"unknown axis '%s': there are cell, cause, type, writer, page and "
 				"process",
@@ -155,10 +160,11 @@ static error_t ct_parse_one(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_ARG:
 		if (!state->quoted || state->next <= state->quoted)
-			argp_error(state,
-				   "unknown verb '%s': there is doctor; a command to trace goes "
-				   "behind --",
-				   arg);
+			ct_usage_error(
+				state,
+				"unknown verb '%s': there is doctor; a command to trace goes "
+				"behind --",
+				arg);
 		options->command = state->argv + state->next - 1;
 		state->next = state->argc;
 		break;
@@ -180,5 +186,6 @@ void ct_options__parse(struct ct_options *options, int argc, char **argv)
 
 	*options = (struct ct_options){ .axis = CT_AXIS_CELL, .follow = true };
 	argp_err_exit_status = CT_EXIT_USAGE;
+	argv[0] = (char *)"cowtrace"; /* what getopt's own messages begin with */
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);
 }

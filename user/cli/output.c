@@ -88,8 +88,10 @@ static void ct_text_failed(struct ct_output *output, int err)
 	if (!err)
 		return;
 	output->closed = true;
-	if (err != -EPIPE)
-		ct_error("cannot write the text: %s", strerror(-err));
+	if (err == -EPIPE)
+		return;
+	output->failed = true;
+	ct_error("cannot write the text: %s", strerror(-err));
 }
 
 void ct_output__show(struct ct_output *output, struct ct_session *session)
@@ -166,5 +168,5 @@ int ct_output__finish(struct ct_output *output, struct ct_session *session)
 	ct_snapshot__free(snapshot);
 	ct_snapshot__free(output->last);
 	output->last = NULL;
-	return status;
+	return output->failed ? CT_EXIT_FAILED : status;
 }

@@ -17,7 +17,8 @@ struct ct_output {
 	struct ct_text_style style;
 	struct ct_snapshot *last;
 	uint64_t interval_ns, last_ns; /* interval 0: no blocks, only the summary */
-	bool closed;		       /* nobody reads the text any more */
+	bool closed;		       /* the text cannot be written any more */
+	bool failed;		       /* and not because its reader has had enough */
 };
 
 /** ct_output__open - decide the kind of output; the JSON file is opened now, so that a name that
