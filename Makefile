@@ -176,7 +176,7 @@ tidy: $(SKELS)
 bench:
 	@tests/setup/install.sh build bench
 	+$(Q)$(MAKE) --no-print-directory all benches
-	@BUILD='$(BUILD)' tests/setup/as-root.sh python3 tests/bench/run.py
+	@tests/setup/as-root.sh python3 tests/bench/run.py --build '$(BUILD)'
 
 # The golden files are written by the unit tests that compare with them.
 readme:

@@ -14,7 +14,6 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define CT_CONFIG_HAS_CAST 0 /* it runs once: the helper will do on every kernel */
 #include "ct_pagetable.h"
 
 char LICENSE[] SEC("license")

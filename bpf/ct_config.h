@@ -11,7 +11,6 @@ struct ct_config {
 	struct ct_kernel_layout layout;
 	__u32 follow;	 /* trace forked children */
 	__u32 self_tgid; /* cowtrace, which may descend from the target: never traced */
-	__u32 has_cast;	 /* bpf_rdonly_cast is there (6.2): page tables are read by plain loads */
 };
 
 enum ct_sweep {

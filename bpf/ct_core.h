@@ -16,8 +16,7 @@ const volatile struct ct_config ct_config; /* the only object in .rodata */
 
 struct ct_control ct_control SEC(".data.control");
 
-#define CT_CONFIG_HAS_CAST ct_config.has_cast
-#define CT_LAYOUT	   (&ct_config.layout) /* volatile to the end: else it is folded to zero */
+#define CT_LAYOUT (&ct_config.layout) /* volatile to the end: else it is folded to zero */
 
 #include "ct_classify.h"
 #include "ct_task.h"

@@ -30,7 +30,7 @@ static __always_inline __u64 ct_read_u64(__u64 kernel_address)
 {
 	__u64 value = 0;
 
-	if (CT_CONFIG_HAS_CAST) {
+	if (bpf_core_enum_value_exists(enum special_kfunc_type, KF_bpf_rdonly_cast)) {
 		const struct timespec64 *word = bpf_rdonly_cast(
 			(const void *)kernel_address, bpf_core_type_id_kernel(struct timespec64));
 

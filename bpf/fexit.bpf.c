@@ -4,8 +4,6 @@
 
 #include "ct_wp.h"
 
-#include "ct_lifecycle.h"
-
 SEC("fentry/do_wp_page")
 int BPF_PROG(ct_on_wp_enter, struct vm_fault *vmf)
 {
@@ -67,3 +65,6 @@ int BPF_PROG(ct_on_huge_wp_exit, struct vm_fault *vmf)
 		     CT_KIND_COPY_HUGE);
 	return 0;
 }
+
+/* last: where this hook is refused, its own programs say so before these are loaded */
+#include "ct_lifecycle.h"

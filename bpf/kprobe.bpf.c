@@ -7,8 +7,6 @@
 
 #include "ct_wp.h"
 
-#include "ct_lifecycle.h"
-
 enum ct_call_kind { CT_CALL_WP = 1, CT_CALL_FILE, CT_CALL_HUGETLB, CT_CALL_HUGE };
 
 struct ct_call_key {
@@ -145,3 +143,6 @@ int BPF_KRETPROBE(ct_on_huge_wp_exit)
 		ct_huge_exit(call.pgd, call.address, CT_KIND_COPY_HUGE);
 	return 0;
 }
+
+/* last: where this hook is refused, its own programs say so before these are loaded */
+#include "ct_lifecycle.h"

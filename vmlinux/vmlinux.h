@@ -38,6 +38,10 @@ enum bpf_func_id {
 	BPF_FUNC_task_pt_regs = 175,
 };
 
+enum special_kfunc_type {
+	KF_bpf_rdonly_cast = 10,
+};
+
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };

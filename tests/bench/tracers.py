@@ -114,7 +114,7 @@ class Cowtrace(NoTracer):
 
     def __init__(self, setup):
         super().__init__(setup)
-        self.setup, self.totals = setup, None
+        self.setup, self.totals, self.seen = setup, None, []
 
     def start(self, pid):
         self.file = tempfile.NamedTemporaryFile(prefix="cowtrace-bench-", suffix=".json")
@@ -132,6 +132,7 @@ class Cowtrace(NoTracer):
     def read_totals(self):
         with open(self.file.name, encoding="utf-8") as file:
             self.totals = json.load(file)["totals"]
+        self.seen.append(self.totals)
         self.file.close()
 
 

@@ -14,6 +14,10 @@ TYPE_STATS, TYPE_AGGR_PID, TYPE_AGGR_TGID = 3, 4, 5
 NLM_F_REQUEST, NLMSG_ERROR = 1, 2
 HEADERS = 20  # struct nlmsghdr, struct genlmsghdr
 
+# A copy during which the kernel's clock stood still is not counted: so with these.
+CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+COARSE = ("hpet", "acpi_pm", "jiffies")
+
 # Bytes behind a struct btf_type by kind: a fixed part and one for each member.
 BTF_FIXED = {1: 4, 3: 12, 14: 4, 17: 4}
 BTF_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
@@ -56,6 +60,10 @@ class Taskstats:
     """OSError: the kernel has no taskstats. LookupError: no WPCOPY in it (before 5.19)."""
 
     def __init__(self):
+        with open(CLOCK, encoding="ascii") as file:
+            clock = file.read().strip()
+        if clock in COARSE:
+            raise LookupError(f"with the clock {clock} the kernel loses some of WPCOPY")
         with open("/sys/kernel/btf/vmlinux", "rb") as file:
             self.offset = btf_offset(file.read(), b"taskstats", b"wpcopy_count")
         if self.offset is None:

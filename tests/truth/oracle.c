@@ -420,6 +420,23 @@ static char *read_whole(const char *path, size_t *len)
 	return text;
 }
 
+/* A copy during which the kernel's clock stood still is not counted, and the clock does stand
+ * still where the kernel has given up the TSC (as it may under emulation). */
+static bool clock_is_coarse(void)
+{
+	static const char path[] = "/sys/devices/system/clocksource/clocksource0/"
+				   "current_clocksource";
+	char name[32] = "";
+	FILE *f = fopen(path, "re");
+
+	if (f && !fgets(name, sizeof(name), f))
+		name[0] = 0;
+	if (f)
+		fclose(f);
+	name[strcspn(name, "\n")] = 0;
+	return !strcmp(name, "hpet") || !strcmp(name, "acpi_pm") || !strcmp(name, "jiffies");
+}
+
 static long wpcopy_offset(void)
 {
 	static long offset = -2;
@@ -429,7 +446,9 @@ static long wpcopy_offset(void)
 	if (offset != -2)
 		return offset;
 	btf = read_whole("/sys/kernel/btf/vmlinux", &len);
-	offset = btf ? btf_offset(btf, len, "taskstats", "wpcopy_count") : -1;
+	offset = -1;
+	if (btf && !clock_is_coarse())
+		offset = btf_offset(btf, len, "taskstats", "wpcopy_count");
 	free(btf);
 	return offset;
 }

@@ -52,7 +52,8 @@ void oracle_compare(const struct oracle_snapshot *before, const struct oracle_sn
 /**
  * oracle_wpcopy - how many write-protect copies the kernel accounted to a process (@group: all
  * its threads, else only thread @pid). Needs kernel.task_delayacct=1 before its fork, and 5.19.
- * Return: the count, or -1 with errno (EOPNOTSUPP: this kernel has no such count).
+ * Return: the count, or -1 with errno (EOPNOTSUPP: this kernel has no such count, or
+ * loses some for want of a fine clock).
  */
 int64_t oracle_wpcopy(pid_t pid, bool group);
 

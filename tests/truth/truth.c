@@ -64,10 +64,15 @@ _Atomic uint64_t *truth_counter(struct truth *t, int i)
 
 void truth_meet(struct truth *t, int event, uint32_t parties, uint32_t round)
 {
-	atomic_fetch_add(&t->shared->event[event], 1);
-	for (int spins = 0; atomic_load(&t->shared->event[event]) < parties * (round + 1); spins++)
+	_Atomic uint32_t *word = &t->shared->event[event];
+	uint32_t all = parties * (round + 1), now = atomic_fetch_add(word, 1) + 1;
+
+	if (now == all)
+		futex_wake(word);
+	/* Spin first: who sleeps comes too late for a race. */
+	for (int spins = 0; (now = atomic_load(word)) < all; spins++)
 		if (spins > 500)
-			sched_yield();
+			futex_wait(word, now, NULL);
 }
 
 /* ---- requests ---- */

@@ -130,7 +130,8 @@ void truth_signal(struct truth *t, int event);
 void truth_await(struct truth *t, int event, uint32_t value);
 /** truth_counter - a number that all see; 0 is taken (--pages, for images after exec). */
 _Atomic uint64_t *truth_counter(struct truth *t, int i);
-/** truth_meet - spin until all @parties threads or processes have come; reusable. */
+/** truth_meet - wait, spinning at first, until all @parties threads or processes have come;
+ * reusable. */
 void truth_meet(struct truth *t, int event, uint32_t parties, uint32_t round);
 
 /* ---- memory ---- */

@@ -7,7 +7,6 @@
  * and maps away.
  */
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -74,13 +73,15 @@ static bool ct_is_left_out(const struct bpf_object *object, const char *program,
 	return false;
 }
 
-static bool ct_kernel_has_cast(void)
+/* What a hook needs that can be seen without loading anything: a program takes its time to be
+ * refused. NULL: nothing is missing. */
+static const char *ct_missing_for(const char *hook)
 {
-	struct btf *btf = btf__load_vmlinux_btf();
-	bool has = btf && btf__find_by_name_kind(btf, "bpf_rdonly_cast", BTF_KIND_FUNC) > 0;
-
-	btf__free(btf);
-	return has;
+	if (!strcmp(hook, "kprobe") && access("/sys/bus/event_source/devices/kprobe", F_OK) &&
+	    access("/sys/kernel/tracing/kprobe_events", F_OK) &&
+	    access("/sys/kernel/debug/tracing/kprobe_events", F_OK))
+		return "this kernel has no kprobes (CONFIG_KPROBES)";
+	return NULL;
 }
 
 /* Open, configure and load the object of a hook: with @all that it has, or just what it needs. */
@@ -176,12 +177,17 @@ static int ct_on_ring(void *context, void *data, size_t len)
 static int ct_try(struct ct_capture *capture, const char *hook, const struct ct_config *config,
 		  size_t ring_bytes, char *why, size_t why_len)
 {
+	const char *missing = ct_missing_for(hook);
 	struct bpf_map *ring;
 	int err;
 
+	if (missing) {
+		snprintf(why, why_len, "%s", missing);
+		return -EOPNOTSUPP;
+	}
 	capture->hook = hook;
 	err = ct_load(capture, config, ring_bytes, true);
-	if (err) {
+	if (err && err != -EPERM) { /* less may do; but not against a refusal on principle */
 		ct_unload(capture);
 		err = ct_load(capture, config, ring_bytes, false);
 	}
@@ -210,7 +216,6 @@ static int ct_prepare(struct ct_config *config, bool follow, char *why, size_t w
 
 	config->follow = follow;
 	config->self_tgid = (uint32_t)getpid();
-	config->has_cast = ct_kernel_has_cast();
 	return err;
 }
 

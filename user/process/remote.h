@@ -25,7 +25,7 @@ void ct_remote__close(struct ct_remote *remote);
 ssize_t ct_remote__read(struct ct_remote *remote, ct_raddr_t addr, void *buf, size_t len);
 /**
  * ct_remote__page - the 4096 bytes of the page that holds @addr, from a bounded cache (4096
- * pages, filled up to 16 neighbours at a time). NULL when unreadable. The pointer is good until the
+ * pages). NULL when unreadable. The pointer is good until the
  * next call on @remote; the content is as of some moment since the last ct_remote__renew.
  * Neighbours are read only where the target has them in memory: to read a page that it never
  * touched maps it there (the kernel's zero page, or the file's), so ask for no such page in vain.
