@@ -50,6 +50,12 @@ static __always_inline bool ct_call_pop(__u64 kind, struct ct_call *call)
 /* Is a fault on @mm by the current task any of ours? Keeps ct_calls free of the rest. */
 static __always_inline bool ct_concerns_us(__u64 mm)
 {
+	struct task_struct *current = ct_current();
+	struct ct_slot *slot = ct_slot_of_current(current);
+
+	/* a traced task in exec has new memory that ct_images is about to learn of */
+	if (slot && ct_current_mm(current) == mm)
+		return true;
 	return bpf_map_lookup_elem(&ct_images, &mm) != NULL;
 }
 

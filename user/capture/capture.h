@@ -14,8 +14,10 @@
 
 #include "ct_abi.h"
 
-/** The hooks in the order they are tried. */
-extern const char *const ct_hook_names[]; /* "fexit", "kprobe", "tracepoint", NULL */
+/** All hooks: "fexit", "kprobe", "tracepoint", NULL. */
+extern const char *const ct_hook_names[];
+/** ct_capture__ladder - all hooks in the order in which they are tried on this kernel. */
+const char *const *ct_capture__ladder(void);
 
 struct ct_capture_options {
 	const char *hook; /* NULL: the first that works */
@@ -67,6 +69,11 @@ uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint64_t jiffies)
 /** ct_capture__untraced - tasks that no kernel table had room for (their faults are not counted).
  */
 uint64_t ct_capture__untraced(const struct ct_capture *capture);
+
+/** ct_capture__missed - runs of the hook's programs that the kernel skipped, for any process: it
+ *  runs no program of a trampoline twice at a time on a CPU, and may preempt one. Counts may be
+ *  short by at most that. 0 where the kernel does not say (before 5.12). */
+uint64_t ct_capture__missed(const struct ct_capture *capture);
 
 /** ct_capture__probe - does @hook load and attach here? 0 or -errno with the reason in @why. */
 int ct_capture__probe(const char *hook, char *why, size_t why_len);

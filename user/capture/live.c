@@ -27,6 +27,11 @@
 
 const char *const ct_hook_names[] = { "fexit", "kprobe", "tracepoint", NULL };
 
+/* The ladder where the kernel preempts itself. A program can be preempted there, and until it goes
+ * on, the kernel skips it for all others on that CPU: least often that of a kprobe, which runs with
+ * preemption off, most often that of a trampoline. */
+static const char *const ct_preemptible_ladder[] = { "kprobe", "tracepoint", "fexit", NULL };
+
 /* Programs that some kernels refuse; the table in the README says what is then not seen. */
 static const char *const ct_optional[] = { "ct_on_huge_wp_enter", "ct_on_huge_wp_exit",
 					   "ct_on_hugetlb_enter", "ct_on_hugetlb_exit" };
@@ -234,10 +239,45 @@ static void ct_start_clock(struct ct_capture *capture)
 	capture->boot_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
+/* Does the kernel preempt itself? Unknown (no debugfs) counts as no: ct_capture__missed tells. */
+static bool ct_kernel_is_preemptible(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/sched/preempt", "re");
+	char modes[128] = "";
+
+	if (f && !fgets(modes, sizeof(modes), f))
+		modes[0] = '\0';
+	if (f)
+		fclose(f);
+	return strstr(modes, "(full)") || strstr(modes, "(lazy)");
+}
+
+const char *const *ct_capture__ladder(void)
+{
+	return ct_kernel_is_preemptible() ? ct_preemptible_ladder : ct_hook_names;
+}
+
+uint64_t ct_capture__missed(const struct ct_capture *capture)
+{
+	struct bpf_program *program;
+	uint64_t missed = 0;
+
+	bpf_object__for_each_program(program, capture->object) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+
+		if (bpf_program__autoload(program) &&
+		    !bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &len))
+			missed += info.recursion_misses;
+	}
+	return missed;
+}
+
 struct ct_capture *ct_capture__open_live(const struct ct_capture_options *options)
 {
 	struct ct_capture *capture = calloc(1, sizeof(*capture));
 	struct ct_config config = { 0 };
+	const char *const *ladder;
 	char why[256] = "";
 	int err;
 
@@ -249,17 +289,17 @@ struct ct_capture *ct_capture__open_live(const struct ct_capture_options *option
 		goto fail;
 	}
 	err = -EINVAL;
-	for (size_t i = 0; ct_hook_names[i]; i++) {
+	ladder = ct_capture__ladder();
+	for (size_t i = 0; ladder[i]; i++) {
 		size_t used = strlen(capture->refused);
 
-		if (options->hook && strcmp(options->hook, ct_hook_names[i]))
+		if (options->hook && strcmp(options->hook, ladder[i]))
 			continue;
-		err = ct_try(capture, ct_hook_names[i], &config, options->ring_bytes, why,
-			     sizeof(why));
+		err = ct_try(capture, ladder[i], &config, options->ring_bytes, why, sizeof(why));
 		if (!err)
 			break;
 		snprintf(capture->refused + used, sizeof(capture->refused) - used, "%s%s: %s",
-			 used ? "; " : "", ct_hook_names[i], why);
+			 used ? "; " : "", ladder[i], why);
 	}
 	if (err) {
 		ct_error("no hook works here: %s ('cowtrace doctor' tells more)", capture->refused);

@@ -33,13 +33,14 @@ static const char *ct_setting(const char *path, char *text, size_t len)
 
 static bool ct_doctor_hooks(void)
 {
+	const char *const *ladder = ct_capture__ladder();
 	bool any = false;
 
-	for (size_t i = 0; ct_hook_names[i]; i++) {
+	for (size_t i = 0; ladder[i]; i++) {
 		char why[256] = "", row[64];
-		int err = ct_capture__probe(ct_hook_names[i], why, sizeof(why));
+		int err = ct_capture__probe(ladder[i], why, sizeof(why));
 
-		snprintf(row, sizeof(row), "hook %s", ct_hook_names[i]);
+		snprintf(row, sizeof(row), "hook %s", ladder[i]);
 		ct_row(row, !err, err ? why : any ? "works" : "works: this one is used");
 		any = any || !err;
 	}

@@ -126,7 +126,7 @@ static void ct_on_overflow(void *context, uint64_t image, uint64_t address, enum
 
 void ct_session__stop(struct ct_session *session)
 {
-	uint64_t untraced;
+	uint64_t untraced, missed;
 
 	if (session->end_ns || !session->capture)
 		return;
@@ -135,6 +135,13 @@ void ct_session__stop(struct ct_session *session)
 	while (ct_session__pump(session, INT32_MAX) > 0)
 		;
 	ct_capture__drain_overflow(session->capture, ct_on_overflow, session);
+	missed = ct_capture__missed(session->capture);
+	if (missed)
+		ct_warn("this kernel skipped %llu runs of the hook's programs (it preempted them): "
+			"counts may "
+			"be short by as many; --hook kprobe or tracepoint does not suffer from "
+			"that",
+			(unsigned long long)missed);
 	untraced = ct_capture__untraced(session->capture);
 	if (untraced)
 		ct_warn("%llu tasks found no room in the kernel's tables and were not traced",
@@ -151,6 +158,7 @@ struct ct_snapshot *ct_session__snapshot(struct ct_session *session, size_t max_
 		.duration_ns =
 			(session->end_ns ? session->end_ns : ct_now_ns()) - session->start_ns,
 		.finished = session->end_ns != 0,
+		.missed = ct_capture__missed(session->capture),
 	};
 	struct ct_snapshot *snapshot = ct_tally__snapshot(session->tally, &run, max_pages);
 

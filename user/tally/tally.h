@@ -84,7 +84,8 @@ struct ct_run_info {
 	const char *command; /* of the target, escaped */
 	uint32_t pid;
 	uint64_t duration_ns;
-	bool finished; /* the last snapshot of the run */
+	uint64_t missed; /* faults that the kernel may not have shown, at most */
+	bool finished;	 /* the last snapshot of the run */
 };
 
 /** An immutable copy of the tally: rows sorted by unshared, most first; zero rows left out (but

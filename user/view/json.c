@@ -212,6 +212,7 @@ static int ct_json_body(FILE *out, const struct ct_snapshot *s)
 	       ct_json_put(out, "target", ct_json_target(run), next) ?:
 	       ct_json_put(out, "duration_s", json_real((double)run->duration_ns / 1e9), next) ?:
 	       ct_json_put(out, "finished", json_boolean(run->finished), next) ?:
+	       ct_json_put(out, "missed", json_integer((json_int_t)run->missed), next) ?:
 	       ct_json_put(out, "totals", ct_json_totals(&s->totals), next) ?:
 	       ct_json_put(out, "cells", ct_json_cells(s->cells, true), next) ?:
 	       ct_json_put(out, "causes", ct_json_causes(s->causes), next) ?:
