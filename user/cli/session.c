@@ -137,10 +137,9 @@ void ct_session__stop(struct ct_session *session)
 	ct_capture__drain_overflow(session->capture, ct_on_overflow, session);
 	missed = ct_capture__missed(session->capture);
 	if (missed)
-		ct_warn("this kernel skipped %llu runs of the hook's programs (it preempted them): "
-			"counts may "
-			"be short by as many; --hook kprobe or tracepoint does not suffer from "
-			"that",
+		ct_warn("this kernel skipped %llu runs of the hook's programs, having preempted "
+			"one on the "
+			"same CPU: counts may be short by as many",
 			(unsigned long long)missed);
 	untraced = ct_capture__untraced(session->capture);
 	if (untraced)
