@@ -38,7 +38,8 @@ def screen():
 def bench():
     run = subprocess.run([sys.executable, "tests/bench/run.py"], check=True, text=True,
                          stdout=subprocess.PIPE)
-    return run.stdout.rstrip()
+    lines = run.stdout.rstrip().split("\n")
+    return "\n".join(line for line in lines if not line.startswith("cowtrace: "))
 
 
 MAKERS = {"screen": screen, "bench": bench}
