@@ -52,12 +52,17 @@ struct truth {
 	bool buffer, freed;
 };
 
+static enum gcheap_layout layout;
 static struct truth truths[OBJECTS];
 static struct ct_map truth_of; /* address of a word -> index in truths + 1 */
+static struct ct_map counts;   /* address of a count apart -> the same */
+static struct ct_map heads;    /* address of a word of a GC header apart -> the same */
 
 static void note(size_t i, void *op, size_t bytes, const struct gcheap_type *type, bool buffer)
 {
-	size_t head = !buffer && type->flags & GCHEAP_CONTAINER ? sizeof(union gcheap_head) : 0;
+	size_t head = !buffer && type->flags & GCHEAP_CONTAINER && layout == GCHEAP_INLINE
+			      ? sizeof(union gcheap_head)
+			      : 0;
 
 	assert_non_null(op);
 	truths[i] = (struct truth){
@@ -96,10 +101,24 @@ static void release(const struct truth *truth)
 		gcheap_decref((void *)(truth->block + truth->head_bytes));
 }
 
+static void note_apart(size_t i)
+{
+	struct gcheap_object *op = (void *)truths[i].block;
+	uintptr_t head = (uintptr_t)gcheap_head_of(op);
+
+	*ct_map__at(&counts, (uintptr_t)gcheap_count_apart(op->refcount)) = i + 1;
+	for (size_t at = 0; at < sizeof(union gcheap_head) && op->type->flags & GCHEAP_CONTAINER;
+	     at += 8)
+		*ct_map__at(&heads, head + at) = i + 1;
+}
+
 /* Objects of all kinds, then every 7th freed, so that there are holes. */
 static int make_heap(void **state)
 {
+	const struct gcheap_options options = { .layout = layout };
+
 	(void)state;
+	assert_true(gcheap_open(&options));
 	for (size_t i = 0; i < OBJECTS; i++)
 		make(i);
 	for (size_t i = 0; i < OBJECTS; i += 7) {
@@ -109,6 +128,8 @@ static int make_heap(void **state)
 	for (size_t i = 0; i < OBJECTS; i++) {
 		for (size_t at = 0; at < truths[i].bytes && !truths[i].freed; at += 8)
 			*ct_map__at(&truth_of, truths[i].block + at) = i + 1;
+		if (layout == GCHEAP_SPLIT && !truths[i].freed && !truths[i].buffer)
+			note_apart(i);
 	}
 	return 0;
 }
@@ -274,6 +295,8 @@ static enum ct_cell expected_cell(const struct truth *truth, size_t offset)
 	if (offset < truth->head_bytes)
 		return CT_CELL_GC_HEADER;
 	offset -= truth->head_bytes;
+	if (layout == GCHEAP_SPLIT && offset < 8)
+		return CT_CELL_PAYLOAD;
 	return offset < 8 ? CT_CELL_REFCOUNT : offset < 16 ? CT_CELL_TYPE : CT_CELL_PAYLOAD;
 }
 
@@ -295,7 +318,9 @@ static void check_live(const struct target *target, const struct truth *truth, c
 static void check_other(ct_raddr_t address, const struct heapmap_arena *arena,
 			const struct ct_place *place)
 {
-	bool head = arena->pool_count == 0 || (address - arena->start) % arena->pool_bytes < 48;
+	uint64_t offset = address - arena->start, pool_bytes = arena->pool_bytes;
+	bool head = arena->pool_count == 0 ||
+		    (offset / pool_bytes < arena->pool_count && offset % pool_bytes < 64);
 	const uint64_t *truth;
 
 	if (place->cell == CT_CELL_PAYLOAD || place->cell == CT_CELL_BUFFER) {
@@ -309,6 +334,40 @@ static void check_other(ct_raddr_t address, const struct heapmap_arena *arena,
 	assert_int_equal(place->type, 0);
 }
 
+/* A count or a GC header apart, with the object it belongs to. */
+static void check_apart(const struct target *target, ct_raddr_t at, enum ct_cell cell,
+			const struct ct_place *place)
+{
+	const uint64_t *index = ct_map__find(cell == CT_CELL_REFCOUNT ? &counts : &heads, at);
+	const struct truth *truth;
+
+	if (!index)
+		fail_msg("%#lx is no %s of ours", (unsigned long)at, ct_cell_name(cell));
+	truth = &truths[*index - 1];
+	if (place->cell != cell || place->object != truth->block || place->size < truth->bytes ||
+	    strcmp(type_name(target, place), truth->type->name))
+		fail_msg("%#lx, the %s of a %s at %#lx: %s of a %s at %#lx", (unsigned long)at,
+			 ct_cell_name(cell), truth->type->name, (unsigned long)truth->block,
+			 ct_cell_name(place->cell), type_name(target, place),
+			 (unsigned long)place->object);
+	assert_int_equal(place->offset, cell == CT_CELL_REFCOUNT ? 0 : at % 32);
+}
+
+static void check_word(const struct target *target, const struct heapmap_arena *arena,
+		       ct_raddr_t at, const struct ct_place *place)
+{
+	const uint64_t *truth = ct_map__find(&truth_of, at);
+
+	if (truth)
+		check_live(target, &truths[*truth - 1], at, place);
+	else if (ct_map__find(&counts, at))
+		check_apart(target, at, CT_CELL_REFCOUNT, place);
+	else if (ct_map__find(&heads, at))
+		check_apart(target, at, CT_CELL_GC_HEADER, place);
+	else
+		check_other(at, arena, place);
+}
+
 static void test_every_word(void **state)
 {
 	const struct heapmap_arena *arenas = (void *)heapmap_descriptor.arenas;
@@ -319,16 +378,13 @@ static void test_every_word(void **state)
 	(void)state;
 	start_target(&target);
 	for (uint32_t i = 0; i < heapmap_descriptor.arena_count; i++) {
-		for (ct_raddr_t at = arenas[i].start; at < arenas[i].end; at += 8) {
-			const uint64_t *truth = ct_map__find(&truth_of, at);
-
+		for (ct_raddr_t at = arenas[i].start; at < arenas[i].end;
+		     at += layout == GCHEAP_SPLIT ? 4 : 8) {
 			assert_true(locate(&target, at, &place));
 			words[place.cell]++;
-			if (truth)
-				check_live(&target, &truths[*truth - 1], at, &place);
-			else
-				check_other(at, &arenas[i], &place);
-			live += truth != NULL;
+			if (at % 8 == 0 || ct_map__find(&counts, at))
+				check_word(&target, &arenas[i], at, &place);
+			live += ct_map__find(&truth_of, at) != NULL;
 		}
 	}
 	assert_int_equal(live, ct_map__count(&truth_of));
@@ -337,9 +393,15 @@ static void test_every_word(void **state)
 			continue; /* a big block: unmapped */
 		assert_int_equal(place.cell, CT_CELL_FREE);
 	}
-	/* containers: 4 words of header, 1 refcount, 1 type */
-	assert_int_equal(words[CT_CELL_REFCOUNT], words[CT_CELL_TYPE]);
-	assert_true(words[CT_CELL_GC_HEADER] > 2 * words[CT_CELL_REFCOUNT]);
+	if (layout == GCHEAP_INLINE) {
+		/* containers: 4 words of header, 1 refcount, 1 type */
+		assert_int_equal(words[CT_CELL_REFCOUNT], words[CT_CELL_TYPE]);
+		assert_true(words[CT_CELL_GC_HEADER] > 2 * words[CT_CELL_REFCOUNT]);
+	} else {
+		assert_int_equal(words[CT_CELL_REFCOUNT], ct_map__count(&counts));
+		assert_int_equal(words[CT_CELL_TYPE], 2 * words[CT_CELL_REFCOUNT]);
+		assert_int_equal(words[CT_CELL_GC_HEADER], 2 * ct_map__count(&heads));
+	}
 	assert_int_equal(words[CT_CELL_UNKNOWN], 0);
 	assert_false(locate(&target, (uintptr_t)&place, &place));
 	assert_false(locate(&target, UINT64_MAX, &place));
@@ -372,6 +434,12 @@ static void test_random_addresses(void **state)
 	stop_target(&target);
 }
 
+/* The cell of an object's first word. */
+static enum ct_cell refcount_word(void)
+{
+	return layout == GCHEAP_INLINE ? CT_CELL_REFCOUNT : CT_CELL_PAYLOAD;
+}
+
 /* In a pool of mixed types the record's own bytes go before the target's. */
 static void test_bytes_of_the_record(void **state)
 {
@@ -388,7 +456,7 @@ static void test_bytes_of_the_record(void **state)
 		before.address = (uintptr_t)ops[i];
 		bytes = (struct gcheap_object){ .refcount = 1, .type = &custom_type };
 		assert_true(locate(&target, (uintptr_t)ops[i], &place));
-		assert_int_equal(place.cell, CT_CELL_REFCOUNT);
+		assert_int_equal(place.cell, refcount_word());
 		assert_string_equal(type_name(&target, &place), i % 2 ? "tuple" : "list");
 		assert_true(
 			ct_reader_gcheap.locate(target.heap, (uintptr_t)ops[i], &before, &place));
@@ -426,7 +494,7 @@ static void test_renew(void **state)
 	assert_true(locate(&target, object + 8, &place));
 	assert_int_equal(place.cell, CT_CELL_TYPE);
 	assert_string_equal(type_name(&target, &place), "tuple");
-	assert_int_equal(place.object, object - 32);
+	assert_int_equal(place.object, object - (layout == GCHEAP_INLINE ? 32 : 0));
 	big = ask(&target, 'b');
 	assert_false(locate(&target, big, &place)); /* the arena is newer than the table */
 	renew(&target);
@@ -438,7 +506,7 @@ static void test_renew(void **state)
 	renew(&target);
 	assert_false(locate(&target, big + 1000000, &place));
 	assert_true(locate(&target, object, &place));
-	assert_int_equal(place.cell, CT_CELL_REFCOUNT);
+	assert_int_equal(place.cell, refcount_word());
 	/* the process goes: what was cached holds, and nothing breaks */
 	kill(target.pid, SIGKILL);
 	waitpid(target.pid, NULL, 0);
@@ -457,7 +525,8 @@ static void test_busy_target(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < OBJECTS && !stable; i++) {
-		if (!truths[i].freed && !truths[i].buffer && truths[i].head_bytes)
+		if (!truths[i].freed && !truths[i].buffer &&
+		    truths[i].type->flags & GCHEAP_CONTAINER)
 			stable = &truths[i];
 	}
 	stable_block = stable->block;
@@ -530,14 +599,16 @@ static void look_around(struct target *target, const struct heapmap_arena *table
 		ct_raddr_t at = truths[next_random() % OBJECTS].block + next_random() % 4096;
 
 		if (i % 3 == 0)
-			at = table[next_random() % count].start + next_random() % (1u << 21);
+			at = table[next_random() % count].start + next_random() % (5u << 20);
 		if (i % 3 == 1)
 			at = table[next_random() % count].end - next_random() % (1u << 14);
 		if (!locate(target, at, &place))
 			continue;
 		assert_true((unsigned int)place.cell < CT_CELL_COUNT);
 		assert_true(place.type <= ct_names__count(target->names));
-		assert_true(!place.object || place.object <= at);
+		if (place.cell != CT_CELL_REFCOUNT && place.cell != CT_CELL_GC_HEADER &&
+		    place.cell != CT_CELL_FREE) /* those may be apart */
+			assert_true(!place.object || place.object <= at);
 	}
 }
 
@@ -578,6 +649,9 @@ static int forget_truths(void **state)
 {
 	(void)state;
 	ct_map__free(&truth_of);
+	ct_map__free(&counts);
+	ct_map__free(&heads);
+	gcheap_close();
 	return 0;
 }
 
@@ -590,5 +664,10 @@ int main(void)
 		cmocka_unit_test(test_lying_heap),
 	};
 
-	return cmocka_run_group_tests(tests, make_heap, forget_truths);
+	int failed;
+
+	layout = GCHEAP_INLINE;
+	failed = cmocka_run_group_tests_name("inline", tests, make_heap, forget_truths);
+	layout = GCHEAP_SPLIT;
+	return failed + cmocka_run_group_tests_name("split", tests, make_heap, forget_truths);
 }

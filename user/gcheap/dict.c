@@ -37,12 +37,26 @@ static void dict_dealloc(struct gcheap_object *op)
 	gcheap_buffer_free(dict->slots);
 }
 
+static void dict_clear(struct gcheap_object *op)
+{
+	struct dict_object *dict = (void *)op, old = *dict;
+
+	dict->len = dict->capacity = 0;
+	dict->slots = NULL;
+	for (size_t i = 0; i < old.capacity; i++) {
+		gcheap_decref(old.slots[i].key);
+		gcheap_decref(old.slots[i].value);
+	}
+	gcheap_buffer_free(old.slots);
+}
+
 const struct gcheap_type gcheap_dict = {
 	.name = "dict",
 	.basicsize = sizeof(struct dict_object),
 	.flags = GCHEAP_CONTAINER,
 	.traverse = dict_traverse,
 	.dealloc = dict_dealloc,
+	.clear = dict_clear,
 };
 
 static uint64_t hash_of(const struct gcheap_object *key)
@@ -120,7 +134,7 @@ bool gcheap_dict_set(struct gcheap_object *op, struct gcheap_object *key,
 	struct dict_slot *slot;
 	uint64_t hash;
 
-	if (op->type != &gcheap_dict ||
+	if (!gcheap_is_type(op, &gcheap_dict, "gcheap_dict_set") ||
 	    ((dict->len + 1) * 3 > dict->capacity * 2 && !dict_grow(dict))) {
 		gcheap_decref(key);
 		gcheap_decref(value);
@@ -145,7 +159,7 @@ struct gcheap_object *gcheap_dict_get(const struct gcheap_object *op,
 {
 	const struct dict_object *dict = (const void *)op;
 
-	if (op->type != &gcheap_dict || !dict->capacity)
+	if (!gcheap_is_type(op, &gcheap_dict, "gcheap_dict_get") || !dict->capacity)
 		return NULL;
 	return find_slot(dict, key, hash_of(key))->value;
 }
