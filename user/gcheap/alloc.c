@@ -207,6 +207,7 @@ void *gcheap_block_new(enum gcheap_kind kind, size_t bytes, const struct gcheap_
 	if (block) {
 		GCHEAP_UNPOISON(block, block_bytes);
 		memcpy(&pool->free, block, sizeof(pool->free));
+		__builtin_prefetch(pool->free, 1);
 		index = gcheap_index_of(pool, block);
 	} else {
 		index = pool->entry->carved++;

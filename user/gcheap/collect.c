@@ -15,6 +15,7 @@
 #define PROGRESS_EVERY 64
 #define QUEUE	       32u /* a power of two */
 #define IMMORTAL_REFS  INT64_MAX
+#define REACHED	       (-5) /* gc_refs: by a reference from within */
 
 /* References on their way to be visited. */
 struct visits {
@@ -34,7 +35,7 @@ static inline int64_t refs_of(const struct gcheap_object *op, bool apart)
 	return *count & GCHEAP_IMMORTAL_APART ? IMMORTAL_REFS : (int64_t)*count;
 }
 
-static size_t update_refs(union gcheap_head *ring, bool apart)
+static inline __attribute__((always_inline)) size_t update_refs(union gcheap_head *ring, bool apart)
 {
 	size_t count = 0;
 
@@ -82,7 +83,7 @@ static void visit_subtract_apart(struct gcheap_object *op, void *arg)
 		subtract_one(exchange(arg, op), true);
 }
 
-static void subtract_refs(union gcheap_head *ring, bool apart)
+static inline __attribute__((always_inline)) void subtract_refs(union gcheap_head *ring, bool apart)
 {
 	gcheap_visit visit = apart ? visit_subtract_apart : visit_subtract;
 	struct visits visits = { .apart = apart };
@@ -107,11 +108,11 @@ static inline void reach_one(struct gcheap_object *op, struct visits *visits, bo
 		return;
 	head = gcheap_head_in(op, apart);
 	if (head->gc.gc_refs == 0) {
-		head->gc.gc_refs = 1; /* the scan of @young has it before it */
+		head->gc.gc_refs = REACHED; /* the scan of @young has it before it */
 	} else if (head->gc.gc_refs == GCHEAP_UNREACHABLE) {
 		gcheap_ring_remove(head);
 		gcheap_ring_add(visits->young, head);
-		head->gc.gc_refs = 1;
+		head->gc.gc_refs = REACHED;
 	}
 }
 
@@ -141,52 +142,57 @@ static void visit_tracked(struct gcheap_object *op, void *arg)
 {
 	bool *atomic = arg;
 
-	if (!op || gcheap_is_tracked(op) ||
-	    (gcheap_is_container(op) && !(op->type->flags & GCHEAP_SEALED)))
+	if (!op || gcheap_may_be_tracked(op)) /* a slot that is empty may be filled yet */
 		*atomic = false;
 }
 
 /* A sealed container that holds nothing which could lead back to it. */
-static bool is_atomic(struct gcheap_object *op)
+static inline bool is_atomic(struct gcheap_object *op)
 {
 	bool atomic = true;
 
-	if (!(op->type->flags & GCHEAP_SEALED) || !op->type->traverse)
+	if (!(op->type->flags & GCHEAP_SEALED))
 		return false;
 	op->type->traverse(op, visit_tracked, &atomic);
 	return atomic;
 }
 
-static void move_unreachable(union gcheap_head *young, union gcheap_head *unreachable, bool apart)
+/* Return: how many have references from outside the ring. */
+static inline __attribute__((always_inline)) size_t
+move_unreachable(union gcheap_head *young, union gcheap_head *unreachable, bool apart)
 {
 	gcheap_visit visit = apart ? visit_reachable_apart : visit_reachable;
 	struct visits visits = { .apart = apart, .young = young };
 	union gcheap_head *head = young->gc.gc_next, *next;
 	struct gcheap_object *op;
+	size_t roots = 0;
 
-	for (;;) {
+	for (;; head = next) {
 		if (head == young) { /* the visits that wait may add to it */
 			union gcheap_head *last = young->gc.gc_prev;
 
 			flush_reachable(&visits, apart);
 			head = last->gc.gc_next;
 			if (head == young)
-				return;
+				return roots;
 		}
-		__builtin_prefetch(head->gc.gc_next->gc.gc_next);
+		next = head->gc.gc_next;
+		__builtin_prefetch(next->gc.gc_next);
 		if (head->gc.gc_refs == 0) {
-			next = head->gc.gc_next;
 			gcheap_ring_remove(head);
 			gcheap_ring_add(unreachable, head);
 			head->gc.gc_refs = GCHEAP_UNREACHABLE;
-			head = next;
 			continue;
 		}
+		roots += head->gc.gc_refs > 0;
 		head->gc.gc_refs = GCHEAP_REACHABLE;
 		op = gcheap_object_in(head, apart);
-		if (op->type->traverse)
-			op->type->traverse(op, visit, &visits);
-		head = head->gc.gc_next;
+		if (!op->type->traverse)
+			continue;
+		op->type->traverse(op, visit, &visits);
+		next = head->gc.gc_next; /* it may have been the last, and now others follow */
+		if (is_atomic(op))
+			gcheap_untrack(op);
 	}
 }
 
@@ -200,34 +206,18 @@ static size_t count_roots(const union gcheap_head *ring)
 	return roots;
 }
 
-static void untrack_atomic(union gcheap_head *ring)
-{
-	union gcheap_head *next;
-
-	for (union gcheap_head *head = ring->gc.gc_next; head != ring; head = next) {
-		struct gcheap_object *op = gcheap_object_of(head);
-
-		next = head->gc.gc_next;
-		if (is_atomic(op))
-			gcheap_untrack(op);
-	}
-}
-
 void gcheap_deduce_unreachable(union gcheap_head *young, union gcheap_head *unreachable)
 {
 	/* constants, so that each layout gets loops of its own */
 	if (gcheap_heap.apart) {
 		gcheap_heap.stats.walked = update_refs(young, true);
 		subtract_refs(young, true);
-		gcheap_heap.stats.roots = count_roots(young);
-		move_unreachable(young, unreachable, true);
+		gcheap_heap.stats.roots = move_unreachable(young, unreachable, true);
 	} else {
 		gcheap_heap.stats.walked = update_refs(young, false);
 		subtract_refs(young, false);
-		gcheap_heap.stats.roots = count_roots(young);
-		move_unreachable(young, unreachable, false);
+		gcheap_heap.stats.roots = move_unreachable(young, unreachable, false);
 	}
-	untrack_atomic(young);
 }
 
 bool gcheap_is_closed(union gcheap_head *ring)

@@ -104,7 +104,7 @@ static struct dict_slot *find_slot(const struct dict_object *dict, const struct 
 
 static bool dict_grow(struct dict_object *dict)
 {
-	struct dict_object bigger = { .capacity = dict->capacity ? dict->capacity * 2 : 8 };
+	struct dict_object bigger = { .capacity = dict->capacity ? dict->capacity * 2 : 4 };
 
 	bigger.slots = gcheap_buffer_new(&gcheap_dict, bigger.capacity * sizeof(*bigger.slots));
 	if (!bigger.slots)
@@ -123,7 +123,11 @@ static bool dict_grow(struct dict_object *dict)
 
 struct gcheap_object *gcheap_dict_new(void)
 {
-	return gcheap_new(&gcheap_dict, 0);
+	struct gcheap_object *op = gcheap_new(&gcheap_dict, 0);
+
+	if (op)
+		gcheap_untrack(op); /* until it holds something that is tracked, as in CPython */
+	return op;
 }
 
 bool gcheap_dict_set(struct gcheap_object *op, struct gcheap_object *key,
@@ -140,6 +144,8 @@ bool gcheap_dict_set(struct gcheap_object *op, struct gcheap_object *key,
 		gcheap_decref(value);
 		return false;
 	}
+	if (gcheap_may_be_tracked(key) || gcheap_may_be_tracked(value))
+		gcheap_track(op);
 	hash = hash_of(key);
 	slot = find_slot(dict, key, hash);
 	old = slot->value;

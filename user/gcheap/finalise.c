@@ -46,7 +46,8 @@ bool gcheap_finalise_dying(struct gcheap_object *op)
 	return false;
 }
 
-static void call_weakrefs(union gcheap_head *unreachable)
+/* Return: was anybody called? */
+static bool call_weakrefs(union gcheap_head *unreachable)
 {
 	struct gcheap_object *calls = NULL;
 
@@ -57,12 +58,16 @@ static void call_weakrefs(union gcheap_head *unreachable)
 		if (op->type->weaklist_offset)
 			gcheap_weak_detach(op, &calls);
 	}
+	if (!calls)
+		return false;
 	/* all are cleared before the first call: no callback gets at what is going to die */
 	gcheap_weak_call(calls);
+	return true;
 }
 
-static void call_finalisers(union gcheap_head *unreachable)
+static bool call_finalisers(union gcheap_head *unreachable)
 {
+	bool called = false;
 	union gcheap_head seen;
 
 	gcheap_ring_init(&seen);
@@ -77,14 +82,29 @@ static void call_finalisers(union gcheap_head *unreachable)
 		gcheap_incref(op);
 		call_finaliser(op);
 		gcheap_decref(op);
+		called = true;
 	}
 	gcheap_ring_splice(unreachable, &seen);
+	return called;
 }
 
-void gcheap_finalise_all(union gcheap_head *unreachable)
+bool gcheap_finalise_all(union gcheap_head *unreachable, size_t *count)
 {
-	call_weakrefs(unreachable);
-	call_finalisers(unreachable);
+	bool finalisers = false, weakrefs = false, called;
+
+	*count = 0;
+	for (union gcheap_head *head = unreachable->gc.gc_next; head != unreachable;
+	     head = head->gc.gc_next) {
+		struct gcheap_object *op = gcheap_object_of(head);
+
+		++*count;
+		weakrefs |= op->type->weaklist_offset != 0;
+		finalisers |= is_to_finalise(op);
+	}
+	called = weakrefs && call_weakrefs(unreachable);
+	if (finalisers)
+		called |= call_finalisers(unreachable);
+	return called;
 }
 
 static bool keep_as_garbage(struct gcheap_object *op)

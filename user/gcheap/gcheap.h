@@ -275,7 +275,8 @@ struct gcheap_object *gcheap_string_new(const char *text, size_t len);
 const char *gcheap_string_text(const struct gcheap_object *op);
 /** gcheap_len - items of a tuple or list, bytes of a string, keys of a dict; 0 for others. */
 size_t gcheap_len(const struct gcheap_object *op);
-/** gcheap_tuple_new - collections untrack a tuple that is full and holds nothing tracked. */
+/** gcheap_tuple_new - collections untrack a tuple that is full and holds nothing tracked. A dict is
+ *  tracked from when it holds something that is. */
 struct gcheap_object *gcheap_tuple_new(size_t len);
 struct gcheap_object *gcheap_list_new(void);
 /** gcheap_get, gcheap_set - item @index of a tuple or list; NULL, false: no such item. */

@@ -28,26 +28,28 @@ size_t gcheap_ring_len(const union gcheap_head *ring)
 /* What is found unreachable in @young is freed, what survives gets older. */
 static void collect_into(int generation, union gcheap_head *young, struct gcheap_event *event)
 {
+	size_t containers, untracked, survivors;
 	union gcheap_head unreachable, *old = young;
+	bool called;
 
 	if (generation < OLDEST)
 		old = &gcheap_heap.generations[generation + 1].ring;
 	gcheap_ring_init(&unreachable);
+	containers = gcheap_heap.stats.containers;
 	gcheap_deduce_unreachable(young, &unreachable);
-	event->collected = gcheap_ring_len(&unreachable);
+	untracked = containers - gcheap_heap.stats.containers;
+	survivors = gcheap_heap.stats.walked - untracked;
+	if (generation < OLDEST)
+		gcheap_ring_splice(old, young);
+	called = gcheap_finalise_all(&unreachable, &event->collected);
+	survivors -= event->collected;
 	if (generation == OLDEST) {
 		gcheap_heap.long_lived_pending = 0;
-		gcheap_heap.long_lived_total = gcheap_heap.stats.walked - event->collected;
-	} else {
-		if (generation == OLDEST - 1)
-			gcheap_heap.long_lived_pending +=
-				gcheap_heap.stats.walked - event->collected;
-		gcheap_ring_splice(old, young);
+		gcheap_heap.long_lived_total = survivors;
+	} else if (generation == OLDEST - 1) {
+		gcheap_heap.long_lived_pending += survivors;
 	}
-	if (!event->collected)
-		return;
-	gcheap_finalise_all(&unreachable);
-	if (gcheap_ring_is_empty(&unreachable) || gcheap_is_closed(&unreachable)) {
+	if (!called || gcheap_is_closed(&unreachable)) {
 		event->uncollectable = gcheap_clear_all(&unreachable, old);
 		event->collected -= event->uncollectable;
 		return;

@@ -188,6 +188,13 @@ static inline bool gcheap_is_container(const struct gcheap_object *op)
 	return op->type->flags & GCHEAP_CONTAINER;
 }
 
+/** gcheap_may_be_tracked - could @op, perhaps later, be part of a cycle? (In CPython a tuple that is
+ *  untracked never will be; here it can still be changed.) */
+static inline bool gcheap_may_be_tracked(const struct gcheap_object *op)
+{
+	return op && gcheap_is_container(op);
+}
+
 /* rings */
 
 static inline void gcheap_ring_init(union gcheap_head *ring)
@@ -253,8 +260,9 @@ bool gcheap_is_closed(union gcheap_head *ring);
 
 /* finalise.c */
 
-/** gcheap_finalise_all - weak references' callbacks, then finalisers of @unreachable. */
-void gcheap_finalise_all(union gcheap_head *unreachable);
+/** gcheap_finalise_all - weak references' callbacks, then finalisers of @unreachable, of which
+ *  there are *@count. Return: was anything called? */
+bool gcheap_finalise_all(union gcheap_head *unreachable, size_t *count);
 /** gcheap_clear_all - free what can be; the rest goes to @old. Return: what is uncollectable. */
 size_t gcheap_clear_all(union gcheap_head *unreachable, union gcheap_head *old);
 /** gcheap_finalise_dying - call the finaliser of a container of refcount 0, once. Return: true if

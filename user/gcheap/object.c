@@ -92,7 +92,10 @@ void gcheap_free(struct gcheap_object *op)
 	union gcheap_head *head;
 
 	if (!gcheap_is_container(op)) {
-		destroy(op);
+		if (op->type->dealloc || op->type->weaklist_offset)
+			destroy(op);
+		else
+			gcheap_block_free(op);
 		return;
 	}
 	head = gcheap_head(op);

@@ -193,8 +193,7 @@ bool gcheap_set(struct gcheap_object *op, size_t index, struct gcheap_object *it
 	}
 	old = *place;
 	*place = item;
-	if (item && op->type == &gcheap_tuple && gcheap_is_container(item) &&
-	    (item->type != &gcheap_tuple || gcheap_is_tracked(item)))
+	if (op->type == &gcheap_tuple && gcheap_may_be_tracked(item))
 		gcheap_track(op); /* a collection may have untracked it */
 	gcheap_decref(old);
 	return true;
