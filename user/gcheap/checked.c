@@ -39,9 +39,11 @@ size_t gcheap_allocations(void)
 bool gcheap_may_allocate(void)
 {
 	allocations++;
+	if (fail_after == 0)
+		return false;
 	if (fail_after > 0)
 		fail_after--;
-	return fail_after != 0;
+	return true;
 }
 
 void *gcheap_retire(void *block)
