@@ -106,13 +106,17 @@ def compare(options):
         print(f"{title:34}{python:14,.0f}{inline:14,.0f}{split:14,.0f}{inline / python:9.2f}"
               f"{split / python:7.2f}  {'>=' if more else '<='} {factor} {'ok' if fine else 'MISSED'}")
     print("\nfull collection, ns an object:")
-    for layout in "inline", "split":
+    for name in "CPython", "inline", "split":
         objects, line = 10000, []
         while objects <= options.biggest:
-            took = run([program, layout, "collect", str(objects)])["collect_ns_per_object"]
-            line.append(f"10^{len(str(objects)) - 1}: {took:.2f}")
+            if name == "CPython":
+                rate = run([options.python, __file__, "--here", "collect",
+                            "--objects", str(objects)])["collect_per_s"]
+            else:
+                rate = run([program, name, "collect", str(objects)])["collect_per_s"]
+            line.append(f"10^{len(str(objects)) - 1}: {1e9 / rate:.2f}")
             objects *= 10
-        print(f"  {layout:8}" + "  ".join(line))
+        print(f"  {name:8}" + "  ".join(line))
     return missed
 
 

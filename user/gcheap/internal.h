@@ -188,8 +188,8 @@ static inline bool gcheap_is_container(const struct gcheap_object *op)
 	return op->type->flags & GCHEAP_CONTAINER;
 }
 
-/** gcheap_may_be_tracked - could @op, perhaps later, be part of a cycle? (In CPython a tuple that is
- *  untracked never will be; here it can still be changed.) */
+/** gcheap_may_be_tracked - could @op, perhaps later, be part of a cycle? (In CPython a tuple that
+ * is untracked never will be; here it can still be changed.) */
 static inline bool gcheap_may_be_tracked(const struct gcheap_object *op)
 {
 	return op && gcheap_is_container(op);
