@@ -34,6 +34,9 @@
 #define SWEEP_ENTRIES 65536	  /* of the folder, at most, in a sweep */
 #define SHED_BYTES    (128 << 10) /* smaller mappings are not worth it */
 
+/* Of functions that run without the memory: a sanitizer's bookkeeping is gone with it. */
+#define BARE __attribute__((no_sanitize("address", "undefined"), noinline))
+
 struct guard {
 	int fd;	   /* its own open file: the lock that it waits for is not shared with anybody */
 	int ready; /* a pipe's end: a byte when it waits */
@@ -47,7 +50,8 @@ struct area {
 	char perms[5];
 };
 
-static const char *parse_number(const char *at, const char *end, unsigned base, unsigned long *out)
+static BARE const char *parse_number(const char *at, const char *end, unsigned base,
+				     unsigned long *out)
 {
 	for (*out = 0; at < end; at++) {
 		unsigned digit = *at >= 'a' ? (unsigned)(*at - 'a') + 10 : (unsigned)(*at - '0');
@@ -60,7 +64,7 @@ static const char *parse_number(const char *at, const char *end, unsigned base, 
 }
 
 /* "start-end perms offset device inode path" */
-static void parse_area(const char *line, const char *end, struct area *area)
+static BARE void parse_area(const char *line, const char *end, struct area *area)
 {
 	unsigned long skipped;
 
@@ -75,7 +79,7 @@ static void parse_area(const char *line, const char *end, struct area *area)
 	parse_number(line, end, 10, &area->inode);
 }
 
-static bool holds(const struct area *area, const void *address)
+static BARE bool holds(const struct area *area, const void *address)
 {
 	return (unsigned long)address >= area->start && (unsigned long)address < area->end;
 }
@@ -83,7 +87,7 @@ static bool holds(const struct area *area, const void *address)
 /* Shared memory, which keeps its file open and so its lock held; and what is private, writable, of
  * no file, and not what we stand on: the stack (a sanitizer keeps locals elsewhere) and the
  * thread's own data. */
-static void shed_area(const struct area *area, const void *local)
+static BARE void shed_area(const struct area *area, const void *local)
 {
 	if (area->perms[3] == 's') {
 		syscall(SYS_munmap, area->start, area->end - area->start);
@@ -97,7 +101,7 @@ static void shed_area(const struct area *area, const void *local)
 	syscall(SYS_madvise, area->start, area->end - area->start, MADV_DONTNEED);
 }
 
-static bool shed_memory(const void *local)
+static BARE bool shed_memory(const void *local)
 {
 	char text[4096];
 	long kept = 0, got;
@@ -127,7 +131,7 @@ static bool shed_memory(const void *local)
 
 /* ---- its life ---- */
 
-static void close_but(int fd, int ready)
+static BARE void close_but(int fd, int ready)
 {
 	unsigned low = (unsigned)(fd < ready ? fd : ready),
 		 high = (unsigned)(fd < ready ? ready : fd);
@@ -143,7 +147,7 @@ static void close_but(int fd, int ready)
 	}
 }
 
-static bool same_file(int fd, const char *path)
+static BARE bool same_file(int fd, const char *path)
 {
 	struct statx ours, theirs;
 
@@ -153,7 +157,7 @@ static bool same_file(int fd, const char *path)
 	       ours.stx_dev_minor == theirs.stx_dev_minor;
 }
 
-static _Noreturn void guard_main(struct guard *guard)
+static BARE _Noreturn void guard_main(struct guard *guard)
 {
 	static const char name[] = "gcheap-guard";
 	char byte = 1;

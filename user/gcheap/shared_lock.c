@@ -100,11 +100,13 @@ const char *gcheap_shared_message(int error)
 
 	if (error == GCHEAP_SHARED_RECOVERED)
 		return "the last holder of the lock died with it";
+	if (!error)
+		return "no error";
+	if (error > 0 || error < -4095)
+		return "no error of this library";
 	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
 		if (messages[i].error == -error)
 			return messages[i].text;
 	}
-	if (!error)
-		return "no error";
-	return error < 0 && error > -4096 ? strerror(-error) : "no error of this library";
+	return strerror(-error);
 }
