@@ -463,8 +463,8 @@ static int read_softly(void *arg)
 		return 1;
 	if (count_bit(all, bytes, 55))
 		return 2; /* reading wrote */
-	if (count_bit(all, bytes, 61) != (long)((bytes + 4095) / 4096))
-		return 3; /* each page is a file's or shared, none an anonymous copy */
+	if (count_bit(all, bytes, 63) != count_bit(all, bytes, 61))
+		return 3; /* each page that is there is shared, none an anonymous copy */
 	gcheap_shared_set_int(soft->shared, 0, 4);
 	return count_bit(all, bytes, 55) == 1 ? 0 : 77; /* does the counter count? */
 }
