@@ -3,7 +3,7 @@
 """foo() under cowtrace, in C and in Python: a list of numbers is unshared by being read, a shared
 array is not.
 
-The numbers' own pages are known: in a list each number is an object (C: 32 bytes or more, Python:
+The numbers' own pages are known: in a list each number is an object (C: 24 bytes or more, Python:
 32), in an array it is 8 bytes of shared memory. So the array has to add nothing to what a run with
 ten numbers unshares, but for noise, and the list nearly all pages of its objects.
 """
@@ -17,7 +17,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEMO = os.path.join(ROOT, "user", "gcheap", "demo", "foo.py")
 PYTHON = "/usr/bin/python3"
-NUMBERS, CHILDREN, OBJECT_BYTES, SECONDS = 500000, 2, 32, 120
+NUMBERS, CHILDREN, OBJECT_BYTES, SECONDS = 500000, 2, 24, 120
 NOISE = {"C": 8, "Python": 64}  # pages of a child, between one run and another
 
 
