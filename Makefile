@@ -72,7 +72,10 @@ USER_SRCS    := $(foreach d,$(USER_DIRS),$(wildcard user/$d/*.c))
 MAIN_OBJ     := $(BUILD)/user/cli/main.o
 USER_OBJS    := $(filter-out $(MAIN_OBJ),$(USER_SRCS:%.c=$(BUILD)/%.o))
 GCHEAP_OBJS  := $(patsubst %.c,$(BUILD)/%.o,$(wildcard user/gcheap/*.c))
-DEMO_OBJS    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard user/gcheap/demo/*.c))
+# each a program $(BUILD)/gcheap-NAME; prefork.c is gcheap-demo
+DEMOS        := $(patsubst user/gcheap/demo/%.c,$(BUILD)/gcheap-%,$(wildcard user/gcheap/demo/*.c))
+DEMOS        := $(DEMOS:$(BUILD)/gcheap-prefork=$(BUILD)/gcheap-demo)
+CHECKED_OBJS := $(patsubst %.c,$(BUILD)/checked/%.o,$(wildcard user/gcheap/*.c))
 UNIT_SRCS    := $(wildcard tests/unit/test_*.c)
 UNIT_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(UNIT_SRCS),$(wildcard tests/unit/*.c)))
 UNITS        := $(UNIT_SRCS:tests/%.c=$(BUILD)/%)
@@ -81,7 +84,7 @@ TRUTH_COMMON := $(TRUTH_SHARED:%.c=$(BUILD)/%.o)
 TRUTHS       := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out $(TRUTH_SHARED),$(wildcard tests/truth/*.c)))
 BENCHES      := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 
-PROGRAMS := $(BUILD)/cowtrace $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a) $(if $(DEMO_OBJS),$(BUILD)/gcheap-demo)
+PROGRAMS := $(BUILD)/cowtrace $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a $(BUILD)/libgcheap-checked.a) $(DEMOS)
 GCHEAP   := $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a)
 
 .PHONY: all install demo check check-fast bench format lint golden clean help tidy asan unit truth benches
@@ -133,18 +136,35 @@ $(BUILD)/libgcheap.a: $(GCHEAP_OBJS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+# the embedded heap that catches its misuse; for programs built with the same define
+$(BUILD)/checked/%.o: %.c
+	$(call say,CC,"$< (checked)")
+	$(Q)mkdir -p $(@D) && $(COMPILE) -DGCHEAP_CHECKED -c $< -o $@
+
+$(BUILD)/libgcheap-checked.a: $(CHECKED_OBJS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 $(BUILD)/cowtrace: $(MAIN_OBJ) $(BUILD)/libcowtrace.a $(GCHEAP)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) $^ $(LIBS) -lpthread -lm -o $@
 
-$(BUILD)/gcheap-demo: $(DEMO_OBJS) $(GCHEAP)
+$(BUILD)/gcheap-demo: $(BUILD)/user/gcheap/demo/prefork.o $(GCHEAP)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) $^ -lpthread -lm -o $@
+	$(Q)$(LINK) $^ -lpthread -lrt -lm -o $@
+
+$(BUILD)/gcheap-%: $(BUILD)/user/gcheap/demo/%.o $(GCHEAP)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) $^ -lpthread -lrt -lm -o $@
 
 # --- tests --------------------------------------------------------------------------------------
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_HELPERS) $(BUILD)/libcowtrace.a $(GCHEAP)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lcmocka -lpthread -lm -o $@
+	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lcmocka -lpthread -lrt -lm -o $@
+
+$(BUILD)/unit/%_checked: $(BUILD)/checked/tests/unit/%_checked.o $(BUILD)/libgcheap-checked.a
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(LINK) $^ -lcmocka -lpthread -lrt -lm -o $@
 
 $(BUILD)/truth/%: $(BUILD)/tests/truth/%.o $(TRUTH_COMMON)
 	$(call say,LINK,$@)

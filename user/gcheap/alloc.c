@@ -6,28 +6,26 @@
  * mapping of its own. Arenas stay.
  *
  * A pool is found from a block by masking its address, for big blocks too: theirs is the first
- * in its mapping, right behind the same header.
+ * in its mapping, right behind the same header (split: behind a page with its count, too).
  */
 #include <string.h>
-#include <sys/mman.h>
 
 #include "internal.h"
 
-#define PAGE_BYTES 4096ul
-
-struct gcheap_heap gcheap_heap;
-
-/* Above 512 bytes: what 16336 bytes of pool divide into well. */
+/* Above 512 bytes: what 16320 bytes of pool divide into well. */
 static const uint16_t wide_classes[] = { 576, 640, 736, 816, 1008, 1248, 1632, 2032, 2720, 4080 };
 
-#define NARROW_COUNT 32u
+#define NARROW_COUNT 64u
+#define NARROW_STEP  8u
+#define AHEAD_BYTES  512u
+#define FREE_TRIES   64 /* free pools looked at for one with room in its side tables */
 _Static_assert(NARROW_COUNT + sizeof(wide_classes) / sizeof(wide_classes[0]) == GCHEAP_CLASS_COUNT,
 	       "one entry a size class");
 
-static unsigned int class_of(size_t bytes)
+static inline unsigned int class_of(size_t bytes)
 {
-	if (bytes <= NARROW_COUNT * 16)
-		return bytes ? (unsigned int)((bytes - 1) / 16) : 0;
+	if (bytes <= NARROW_COUNT * NARROW_STEP)
+		return bytes > 2 * NARROW_STEP ? (unsigned int)((bytes - 1) / NARROW_STEP) : 1;
 	for (unsigned int i = NARROW_COUNT; i < GCHEAP_CLASS_COUNT; i++) {
 		if (bytes <= wide_classes[i - NARROW_COUNT])
 			return i;
@@ -35,38 +33,10 @@ static unsigned int class_of(size_t bytes)
 	return GCHEAP_BIG;
 }
 
-static uint32_t class_bytes(unsigned int size_class)
+static inline uint32_t class_bytes(unsigned int size_class)
 {
-	return size_class < NARROW_COUNT ? (size_class + 1) * 16
+	return size_class < NARROW_COUNT ? (size_class + 1) * NARROW_STEP
 					 : wide_classes[size_class - NARROW_COUNT];
-}
-
-void *gcheap_map(size_t bytes, size_t align)
-{
-	size_t slack = align > PAGE_BYTES ? align - PAGE_BYTES : 0, before;
-	char *start;
-
-	if (gcheap_heap.limit_bytes &&
-	    (bytes > gcheap_heap.limit_bytes ||
-	     gcheap_heap.stats.mapped_bytes > gcheap_heap.limit_bytes - bytes))
-		return NULL;
-	start = mmap(NULL, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0);
-	if (start == MAP_FAILED)
-		return NULL;
-	before = slack ? -(uintptr_t)start & (align - 1) : 0;
-	if (before)
-		munmap(start, before);
-	if (slack > before)
-		munmap(start + before + bytes, slack - before);
-	gcheap_heap.stats.mapped_bytes += bytes;
-	return start + before;
-}
-
-void gcheap_unmap(void *start, size_t bytes)
-{
-	munmap(start, bytes);
-	gcheap_heap.stats.mapped_bytes -= bytes;
 }
 
 static void link_pool(struct gcheap_pool **list, struct gcheap_pool *pool)
@@ -90,13 +60,13 @@ static void unlink_pool(struct gcheap_pool **list, struct gcheap_pool *pool)
 
 static bool add_arena(void)
 {
-	char *arena = gcheap_map(GCHEAP_ARENA_BYTES, GCHEAP_ARENA_BYTES), *entry;
+	char *arena = gcheap_map(gcheap_arena_bytes(), gcheap_arena_align()), *entry;
 
 	if (!arena)
 		return false;
-	entry = (char *)gcheap_publish_pools(arena);
+	entry = (char *)gcheap_publish_pools(arena, gcheap_arena_bytes());
 	if (!entry) {
-		gcheap_unmap(arena, GCHEAP_ARENA_BYTES);
+		gcheap_unmap(arena, gcheap_arena_bytes());
 		return false;
 	}
 	for (size_t i = GCHEAP_POOL_COUNT; i-- > 0;) {
@@ -109,24 +79,50 @@ static bool add_arena(void)
 	return true;
 }
 
-static const uint32_t kind_flags[GCHEAP_KIND_COUNT] = { 0, HEAPMAP_GC, HEAPMAP_RAW };
+static uint32_t kind_flags(unsigned int kind)
+{
+	static const uint32_t flags[GCHEAP_KIND_COUNT] = { 0, HEAPMAP_GC, HEAPMAP_RAW };
+
+	return flags[kind] | (gcheap_heap.apart && kind != GCHEAP_KIND_BUFFER ? HEAPMAP_APART : 0);
+}
+
+/* A free pool that is given its geometry, and side tables if it needs them. */
+static struct gcheap_pool *find_pool(enum gcheap_kind kind, unsigned int size_class)
+{
+	uint32_t bytes = class_bytes(size_class);
+	int tries = 0;
+
+	for (;;) {
+		struct gcheap_pool *pool = gcheap_heap.free_pools;
+
+		for (; pool && tries < FREE_TRIES; pool = pool->next, tries++) {
+			pool->kind = (uint8_t)kind;
+			pool->size_class = (uint8_t)size_class;
+			pool->first = sizeof(*pool);
+			pool->capacity = (uint16_t)((GCHEAP_POOL_BYTES - sizeof(*pool)) / bytes);
+			pool->inverse = (uint32_t)(((1ull << 32) + bytes - 1) / bytes);
+			if (gcheap_side_take(pool))
+				return pool;
+		}
+		if (!add_arena())
+			return NULL;
+		tries = 0; /* those of the new arena are first, and have room */
+	}
+}
 
 static struct gcheap_pool *take_pool(enum gcheap_kind kind, unsigned int size_class)
 {
-	struct gcheap_pool *pool;
-	uint32_t bytes = class_bytes(size_class);
+	struct gcheap_pool *pool = find_pool(kind, size_class);
 
-	if (!gcheap_heap.free_pools && !add_arena())
+	if (!pool)
 		return NULL;
-	pool = gcheap_heap.free_pools;
 	unlink_pool(&gcheap_heap.free_pools, pool);
 	pool->free = NULL;
 	pool->used = 0;
-	pool->capacity = (uint16_t)((GCHEAP_POOL_BYTES - sizeof(*pool)) / bytes);
-	pool->kind = (uint8_t)kind;
-	pool->size_class = (uint8_t)size_class;
-	pool->entry->flags = kind_flags[kind];
-	pool->entry->block_bytes = bytes;
+	pool->entry->flags = kind_flags(kind);
+	pool->entry->counts = (uintptr_t)pool->counts;
+	pool->entry->heads = (uintptr_t)pool->heads;
+	pool->entry->block_bytes = class_bytes(size_class);
 	link_pool(&gcheap_heap.partial[kind][size_class], pool);
 	gcheap_heap.stats.pools++;
 	return pool;
@@ -139,58 +135,96 @@ static void give_pool(struct gcheap_pool *pool)
 	pool->entry->carved = 0;
 	pool->entry->flags = 0;
 	pool->entry->type = 0;
+	pool->entry->counts = pool->entry->heads = 0;
+	gcheap_side_give(pool);
 	link_pool(&gcheap_heap.free_pools, pool);
 	gcheap_heap.stats.pools--;
 }
 
 static void *big_new(enum gcheap_kind kind, size_t bytes, const struct gcheap_type *type)
 {
+	bool side = gcheap_heap.apart && kind != GCHEAP_KIND_BUFFER;
+	size_t first = side ? GCHEAP_PAGE_BYTES : sizeof(struct gcheap_pool);
 	struct gcheap_pool *pool;
 
 	if (bytes > PTRDIFF_MAX - 2 * GCHEAP_POOL_BYTES)
 		return NULL;
-	bytes = (bytes + sizeof(*pool) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	bytes = (bytes + first + GCHEAP_PAGE_BYTES - 1) & ~(GCHEAP_PAGE_BYTES - 1);
 	pool = gcheap_map(bytes, GCHEAP_POOL_BYTES);
 	if (!pool)
 		return NULL;
 	pool->kind = (uint8_t)kind;
 	pool->size_class = GCHEAP_BIG;
+	pool->first = (uint16_t)first;
 	if (!gcheap_publish_big(pool, bytes)) {
 		gcheap_unmap(pool, bytes);
 		return NULL;
 	}
+	if (side)
+		gcheap_side_big(pool);
 	gcheap_note_type(pool->entry, type);
-	pool->entry->flags = kind_flags[kind];
+	pool->entry->flags = kind_flags(kind);
 	pool->entry->live[0] = 1;
 	gcheap_heap.stats.big++;
 	gcheap_heap.stats.blocks++;
-	return pool + 1;
+	return (char *)pool + first;
+}
+
+/* Sizes are multiples of 8, at least 16. Stores that overlap need fewer branches than a loop has,
+ * and a call costs more than most blocks do. */
+static inline void zero(char *block, uint32_t bytes)
+{
+	if (__builtin_expect(bytes > 128, 0)) {
+		memset(block, 0, bytes);
+		return;
+	}
+	if (bytes > 64) {
+		memset(block, 0, 64);
+		memset(block + bytes - 64, 0, 64);
+	} else if (bytes > 32) {
+		memset(block, 0, 32);
+		memset(block + bytes - 32, 0, 32);
+	} else {
+		memset(block, 0, 16);
+		memset(block + bytes - 16, 0, 16);
+	}
 }
 
 void *gcheap_block_new(enum gcheap_kind kind, size_t bytes, const struct gcheap_type *type)
 {
-	unsigned int size_class = class_of(bytes), index;
+	unsigned int size_class, index;
 	struct gcheap_pool *pool;
+	uint32_t block_bytes;
 	char *block;
 
+	if (!gcheap_may_allocate())
+		return NULL;
+	size_class = class_of(bytes);
 	if (size_class == GCHEAP_BIG)
 		return big_new(kind, bytes, type);
+	if (kind != GCHEAP_KIND_OBJECT && size_class < NARROW_COUNT)
+		size_class |= 1; /* a multiple of 16, as the wide classes are, all */
 	pool = gcheap_heap.partial[kind][size_class];
 	if (!pool)
 		pool = take_pool(kind, size_class);
 	if (!pool)
 		return NULL;
-	bytes = class_bytes(size_class);
+	block_bytes = class_bytes(size_class);
 	gcheap_note_type(pool->entry, type);
 	block = pool->free;
 	if (block) {
+		GCHEAP_UNPOISON(block, block_bytes);
 		memcpy(&pool->free, block, sizeof(pool->free));
-		index = (unsigned int)(block - (char *)(pool + 1)) / (unsigned int)bytes;
+		__builtin_prefetch(pool->free, 1);
+		index = gcheap_index_of(pool, block);
 	} else {
 		index = pool->entry->carved++;
-		block = (char *)(pool + 1) + index * bytes;
+		block = (char *)pool + sizeof(*pool) + index * block_bytes;
+		GCHEAP_UNPOISON(block, block_bytes);
+		__builtin_prefetch(block + AHEAD_BYTES,
+				   1); /* most time goes into its first write */
 	}
-	memset(block, 0, bytes);
+	zero(block, block_bytes);
 	pool->entry->live[index / 64] |= 1ull << index % 64;
 	if (++pool->used == pool->capacity)
 		unlink_pool(&gcheap_heap.partial[kind][size_class], pool);
@@ -198,9 +232,20 @@ void *gcheap_block_new(enum gcheap_kind kind, size_t bytes, const struct gcheap_
 	return block;
 }
 
+static void give_back(struct gcheap_pool *pool, void *block)
+{
+	memcpy(block, &pool->free, sizeof(pool->free));
+	pool->free = block;
+	GCHEAP_POISON(block, class_bytes(pool->size_class));
+	if (pool->used-- == pool->capacity)
+		link_pool(&gcheap_heap.partial[pool->kind][pool->size_class], pool);
+	if (pool->used == 0)
+		give_pool(pool);
+}
+
 void gcheap_block_free(void *block)
 {
-	struct gcheap_pool *pool = (void *)((uintptr_t)block & ~(GCHEAP_POOL_BYTES - 1));
+	struct gcheap_pool *pool = gcheap_pool_of(block);
 	unsigned int index;
 
 	gcheap_heap.stats.blocks--;
@@ -209,22 +254,9 @@ void gcheap_block_free(void *block)
 		gcheap_unmap(pool, gcheap_unpublish_big(pool));
 		return;
 	}
-	index = (unsigned int)((char *)block - (char *)(pool + 1)) / class_bytes(pool->size_class);
+	index = gcheap_index_of(pool, block);
 	pool->entry->live[index / 64] &= ~(1ull << index % 64);
-	memcpy(block, &pool->free, sizeof(pool->free));
-	pool->free = block;
-	if (pool->used-- == pool->capacity)
-		link_pool(&gcheap_heap.partial[pool->kind][pool->size_class], pool);
-	if (pool->used == 0)
-		give_pool(pool);
-}
-
-void gcheap_get_stats(struct gcheap_stats *stats)
-{
-	*stats = gcheap_heap.stats;
-}
-
-void gcheap_set_limit(size_t bytes)
-{
-	gcheap_heap.limit_bytes = bytes;
+	block = gcheap_retire(block);
+	if (block)
+		give_back(gcheap_pool_of(block), block);
 }

@@ -37,12 +37,26 @@ static void dict_dealloc(struct gcheap_object *op)
 	gcheap_buffer_free(dict->slots);
 }
 
+static void dict_clear(struct gcheap_object *op)
+{
+	struct dict_object *dict = (void *)op, old = *dict;
+
+	dict->len = dict->capacity = 0;
+	dict->slots = NULL;
+	for (size_t i = 0; i < old.capacity; i++) {
+		gcheap_decref(old.slots[i].key);
+		gcheap_decref(old.slots[i].value);
+	}
+	gcheap_buffer_free(old.slots);
+}
+
 const struct gcheap_type gcheap_dict = {
 	.name = "dict",
 	.basicsize = sizeof(struct dict_object),
 	.flags = GCHEAP_CONTAINER,
 	.traverse = dict_traverse,
 	.dealloc = dict_dealloc,
+	.clear = dict_clear,
 };
 
 static uint64_t hash_of(const struct gcheap_object *key)
@@ -90,7 +104,7 @@ static struct dict_slot *find_slot(const struct dict_object *dict, const struct 
 
 static bool dict_grow(struct dict_object *dict)
 {
-	struct dict_object bigger = { .capacity = dict->capacity ? dict->capacity * 2 : 8 };
+	struct dict_object bigger = { .capacity = dict->capacity ? dict->capacity * 2 : 4 };
 
 	bigger.slots = gcheap_buffer_new(&gcheap_dict, bigger.capacity * sizeof(*bigger.slots));
 	if (!bigger.slots)
@@ -109,7 +123,11 @@ static bool dict_grow(struct dict_object *dict)
 
 struct gcheap_object *gcheap_dict_new(void)
 {
-	return gcheap_new(&gcheap_dict, 0);
+	struct gcheap_object *op = gcheap_new(&gcheap_dict, 0);
+
+	if (op)
+		gcheap_untrack(op); /* until it holds something that is tracked, as in CPython */
+	return op;
 }
 
 bool gcheap_dict_set(struct gcheap_object *op, struct gcheap_object *key,
@@ -120,12 +138,14 @@ bool gcheap_dict_set(struct gcheap_object *op, struct gcheap_object *key,
 	struct dict_slot *slot;
 	uint64_t hash;
 
-	if (op->type != &gcheap_dict ||
+	if (!gcheap_is_type(op, &gcheap_dict, "gcheap_dict_set") ||
 	    ((dict->len + 1) * 3 > dict->capacity * 2 && !dict_grow(dict))) {
 		gcheap_decref(key);
 		gcheap_decref(value);
 		return false;
 	}
+	if (gcheap_may_be_tracked(key) || gcheap_may_be_tracked(value))
+		gcheap_track(op);
 	hash = hash_of(key);
 	slot = find_slot(dict, key, hash);
 	old = slot->value;
@@ -145,7 +165,7 @@ struct gcheap_object *gcheap_dict_get(const struct gcheap_object *op,
 {
 	const struct dict_object *dict = (const void *)op;
 
-	if (op->type != &gcheap_dict || !dict->capacity)
+	if (!gcheap_is_type(op, &gcheap_dict, "gcheap_dict_get") || !dict->capacity)
 		return NULL;
 	return find_slot(dict, key, hash_of(key))->value;
 }

@@ -11,6 +11,9 @@
  * block is [GC header, if HEAPMAP_GC] [object: refcount word, type word, payload]. A big object is
  * an arena of its own with one pool of one block. All addresses are of the publishing process.
  *
+ * With HEAPMAP_APART blocks are the object alone: refcounts and GC headers are in two arrays of the
+ * pool's, one element a block in the same order, somewhere else in the same arena.
+ *
  * Write arena tables and directories, zeros included, before they are on the map: a reader maps in
  * what it reads. The descriptor is found by its ELF note (which survives strip), its section, its
  * symbol or by a scan of the module's writable data for the magic.
@@ -20,7 +23,7 @@
 
 #include <stdint.h>
 
-#define HEAPMAP_VERSION	  1
+#define HEAPMAP_VERSION	  2
 #define HEAPMAP_MAGIC	  "\177heapmap\r\n\032\377v1\0" /* 16 bytes with the last NUL */
 #define HEAPMAP_NOTE_NAME "heapmap"
 #define HEAPMAP_NOTE_TYPE 1 /* 8 bytes: distance from themselves to the descriptor, signed */
@@ -41,6 +44,8 @@ struct heapmap_descriptor {
 	uint32_t type_name_bytes;   /* of a name held inside the type; 0: a char pointer */
 	uint32_t type_size_offset;  /* of a word: bytes of an object without its items */
 	uint32_t type_flags_offset; /* of the type's flags, HEAPMAP_GC among them */
+	uint32_t apart_count_bytes; /* of an element of heapmap_pool.counts; version 2 */
+	uint32_t apart_head_bytes;  /* the same of .heads */
 };
 
 /** A range of addresses that the heap owns. The reader claims it whole: what is no pool is
@@ -52,12 +57,13 @@ struct heapmap_arena {
 	uint32_t pool_count;	    /* 0: no objects here (directories, tables) */
 	uint32_t header_bytes;	    /* of the arena, before its first pool */
 	uint32_t pool_header_bytes; /* of every pool, before its first block */
-	uint32_t entry_bytes;	    /* from one struct heapmap_pool to the next, >= 32 */
+	uint32_t entry_bytes;	    /* from one struct heapmap_pool to the next, >= 48 */
 };
 
 #define HEAPMAP_GC    1u /* blocks begin with a GC header */
 #define HEAPMAP_RAW   2u /* blocks are memory that objects own: no refcount, no type word */
 #define HEAPMAP_MIXED 4u /* objects of several types were made here: see each one's type word */
+#define HEAPMAP_APART 8u /* refcounts are in counts, GC headers (if HEAPMAP_GC) in heads */
 
 /** What a pool holds. block_bytes 0: nothing yet, all of it is free. */
 struct heapmap_pool {
@@ -66,7 +72,8 @@ struct heapmap_pool {
 		type; /* address of the type of all objects made here so far (RAW: of the owners) */
 	uint32_t carved; /* blocks used at least once; those behind them are free */
 	uint32_t flags;
-	uint64_t live[]; /* bit n % 64 of word n / 64: block n is in use */
+	uint64_t counts, heads; /* addresses of the arrays for all its blocks, or 0; version 2 */
+	uint64_t live[];	/* bit n % 64 of word n / 64: block n is in use */
 };
 
 #ifdef __cplusplus

@@ -19,7 +19,9 @@ HEAPMAP_DEFINE(.name = "gcheap", .gc_header_bytes = sizeof(union gcheap_head),
 	       .type_offset = offsetof(struct gcheap_object, type), .type_bytes = sizeof(void *),
 	       .type_name_offset = offsetof(struct gcheap_type, name),
 	       .type_size_offset = offsetof(struct gcheap_type, basicsize),
-	       .type_flags_offset = offsetof(struct gcheap_type, flags));
+	       .type_flags_offset = offsetof(struct gcheap_type, flags),
+	       .apart_count_bytes = sizeof(uint32_t),
+	       .apart_head_bytes = sizeof(union gcheap_head));
 
 _Static_assert(GCHEAP_CONTAINER == HEAPMAP_GC, "the flag that type_flags_offset promises");
 
@@ -105,7 +107,7 @@ static void *meta_new(size_t bytes)
 	return start;
 }
 
-struct heapmap_pool *gcheap_publish_pools(void *arena)
+struct heapmap_pool *gcheap_publish_pools(void *arena, size_t bytes)
 {
 	struct heapmap_pool *directory;
 
@@ -119,7 +121,7 @@ struct heapmap_pool *gcheap_publish_pools(void *arena)
 	memset(directory, 0, GCHEAP_POOL_COUNT * GCHEAP_ENTRY_BYTES);
 	table_add(&(struct heapmap_arena){
 		.start = (uintptr_t)arena,
-		.end = (uintptr_t)arena + GCHEAP_ARENA_BYTES,
+		.end = (uintptr_t)arena + bytes,
 		.directory = (uintptr_t)directory,
 		.pool_bytes = GCHEAP_POOL_BYTES,
 		.pool_count = GCHEAP_POOL_COUNT,
@@ -143,7 +145,8 @@ bool gcheap_publish_big(struct gcheap_pool *pool, size_t bytes)
 		return false;
 	entry->type = 0;
 	entry->carved = 1;
-	entry->block_bytes = bytes - sizeof(*pool);
+	entry->counts = entry->heads = 0;
+	entry->block_bytes = bytes - pool->first;
 	pool->entry = entry;
 	pool->arena = table_add(&(struct heapmap_arena){
 		.start = (uintptr_t)pool,
@@ -151,7 +154,7 @@ bool gcheap_publish_big(struct gcheap_pool *pool, size_t bytes)
 		.directory = (uintptr_t)entry,
 		.pool_bytes = bytes,
 		.pool_count = 1,
-		.pool_header_bytes = sizeof(*pool),
+		.pool_header_bytes = pool->first,
 		.entry_bytes = GCHEAP_BIG_ENTRY_BYTES,
 	});
 	return true;
@@ -177,9 +180,27 @@ size_t gcheap_unpublish_big(struct gcheap_pool *pool)
 	return bytes;
 }
 
-void gcheap_note_type(struct heapmap_pool *entry, const struct gcheap_type *type)
+void gcheap_unpublish_all(void)
 {
-	if (entry->type == (uintptr_t)type || (entry->flags & HEAPMAP_MIXED))
+	struct heapmap_arena *arenas = table();
+	uint32_t count = heapmap_here.arena_count;
+
+	change_begin();
+	heapmap_here.arena_count = 0;
+	heapmap_here.arenas = 0;
+	change_end();
+	for (size_t i = 0; i < count; i++) {
+		if (i != gcheap_heap.table_arena)
+			gcheap_unmap((void *)(uintptr_t)arenas[i].start,
+				     arenas[i].end - arenas[i].start);
+	}
+	if (arenas)
+		gcheap_unmap(arenas, arenas[gcheap_heap.table_arena].end - (uintptr_t)arenas);
+}
+
+void gcheap_note_other_type(struct heapmap_pool *entry, const struct gcheap_type *type)
+{
+	if (entry->flags & HEAPMAP_MIXED)
 		return;
 	if (entry->type == 0) {
 		entry->type = (uintptr_t)type;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* types.c - the built-in int, string, tuple and list: enough of Python's for a demonstration. */
+/* types.c - the built-in int, string, tuple and list: enough of Python's to build real graphs. */
 #include <string.h>
 
 #include "internal.h"
@@ -43,6 +43,19 @@ static void tuple_dealloc(struct gcheap_object *op)
 		gcheap_decref(tuple->items[i]);
 }
 
+/* What is let go is let go from an object that no longer has it: it may be looked at meanwhile. */
+static void tuple_clear(struct gcheap_object *op)
+{
+	struct tuple_object *tuple = (void *)op;
+
+	for (size_t i = 0; i < tuple->len; i++) {
+		struct gcheap_object *item = tuple->items[i];
+
+		tuple->items[i] = NULL;
+		gcheap_decref(item);
+	}
+}
+
 static void list_traverse(struct gcheap_object *op, gcheap_visit visit, void *arg)
 {
 	struct list_object *list = (void *)op;
@@ -60,6 +73,17 @@ static void list_dealloc(struct gcheap_object *op)
 	gcheap_buffer_free(list->items);
 }
 
+static void list_clear(struct gcheap_object *op)
+{
+	struct list_object *list = (void *)op, old = *list;
+
+	list->len = list->capacity = 0;
+	list->items = NULL;
+	for (size_t i = 0; i < old.len; i++)
+		gcheap_decref(old.items[i]);
+	gcheap_buffer_free(old.items);
+}
+
 const struct gcheap_type gcheap_int = { .name = "int", .basicsize = sizeof(struct int_object) };
 
 /* One byte more than its items: a terminating NUL. */
@@ -73,9 +97,10 @@ const struct gcheap_type gcheap_tuple = {
 	.name = "tuple",
 	.basicsize = sizeof(struct tuple_object),
 	.itemsize = sizeof(struct gcheap_object *),
-	.flags = GCHEAP_CONTAINER,
+	.flags = GCHEAP_CONTAINER | GCHEAP_SEALED,
 	.traverse = tuple_traverse,
 	.dealloc = tuple_dealloc,
+	.clear = tuple_clear,
 };
 
 const struct gcheap_type gcheap_list = {
@@ -84,6 +109,7 @@ const struct gcheap_type gcheap_list = {
 	.flags = GCHEAP_CONTAINER,
 	.traverse = list_traverse,
 	.dealloc = list_dealloc,
+	.clear = list_clear,
 };
 
 struct gcheap_object *gcheap_int_new(int64_t value)
@@ -97,7 +123,9 @@ struct gcheap_object *gcheap_int_new(int64_t value)
 
 int64_t gcheap_int_value(const struct gcheap_object *op)
 {
-	return op->type == &gcheap_int ? ((const struct int_object *)op)->value : 0;
+	return gcheap_is_type(op, &gcheap_int, "gcheap_int_value")
+		       ? ((const struct int_object *)op)->value
+		       : 0;
 }
 
 struct gcheap_object *gcheap_string_new(const char *text, size_t len)
@@ -114,7 +142,9 @@ struct gcheap_object *gcheap_string_new(const char *text, size_t len)
 
 const char *gcheap_string_text(const struct gcheap_object *op)
 {
-	return op->type == &gcheap_string ? ((const struct string_object *)op)->text : "";
+	return gcheap_is_type(op, &gcheap_string, "gcheap_string_text")
+		       ? ((const struct string_object *)op)->text
+		       : "";
 }
 
 struct gcheap_object *gcheap_tuple_new(size_t len)
@@ -131,14 +161,14 @@ struct gcheap_object *gcheap_list_new(void)
 	return gcheap_new(&gcheap_list, 0);
 }
 
-static struct gcheap_object **slot(const struct gcheap_object *op, size_t index)
+static struct gcheap_object **slot(const struct gcheap_object *op, size_t index, const char *call)
 {
-	if (op->type == &gcheap_tuple) {
+	if (GCHEAP_CHECK(op, call) && op->type == &gcheap_tuple) {
 		struct tuple_object *tuple = (void *)(uintptr_t)op;
 
 		return index < tuple->len ? &tuple->items[index] : NULL;
 	}
-	if (op->type == &gcheap_list) {
+	if (gcheap_is_type(op, &gcheap_list, call)) {
 		const struct list_object *list = (const void *)op;
 
 		return index < list->len ? &list->items[index] : NULL;
@@ -148,14 +178,14 @@ static struct gcheap_object **slot(const struct gcheap_object *op, size_t index)
 
 struct gcheap_object *gcheap_get(const struct gcheap_object *op, size_t index)
 {
-	struct gcheap_object **item = slot(op, index);
+	struct gcheap_object **item = slot(op, index, "gcheap_get");
 
 	return item ? *item : NULL;
 }
 
 bool gcheap_set(struct gcheap_object *op, size_t index, struct gcheap_object *item)
 {
-	struct gcheap_object **place = slot(op, index), *old;
+	struct gcheap_object **place = slot(op, index, "gcheap_set"), *old;
 
 	if (!place) {
 		gcheap_decref(item);
@@ -163,6 +193,8 @@ bool gcheap_set(struct gcheap_object *op, size_t index, struct gcheap_object *it
 	}
 	old = *place;
 	*place = item;
+	if (op->type == &gcheap_tuple && gcheap_may_be_tracked(item))
+		gcheap_track(op); /* a collection may have untracked it */
 	gcheap_decref(old);
 	return true;
 }
@@ -187,7 +219,8 @@ bool gcheap_append(struct gcheap_object *op, struct gcheap_object *item)
 {
 	struct list_object *list = (void *)op;
 
-	if (op->type != &gcheap_list || (list->len == list->capacity && !list_grow(list))) {
+	if (!gcheap_is_type(op, &gcheap_list, "gcheap_append") ||
+	    (list->len == list->capacity && !list_grow(list))) {
 		gcheap_decref(item);
 		return false;
 	}
@@ -195,8 +228,19 @@ bool gcheap_append(struct gcheap_object *op, struct gcheap_object *item)
 	return true;
 }
 
+struct gcheap_object *gcheap_pop(struct gcheap_object *op)
+{
+	struct list_object *list = (void *)op;
+
+	if (!gcheap_is_type(op, &gcheap_list, "gcheap_pop") || !list->len)
+		return NULL;
+	return list->items[--list->len];
+}
+
 size_t gcheap_len(const struct gcheap_object *op)
 {
+	if (!GCHEAP_CHECK(op, "gcheap_len"))
+		return 0;
 	if (op->type == &gcheap_list || op->type == &gcheap_tuple || op->type == &gcheap_string ||
 	    op->type == &gcheap_dict)
 		return ((const struct tuple_object *)op)->len; /* at the same place in all four */

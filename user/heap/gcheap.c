@@ -9,7 +9,8 @@
  * when it is first asked for since the last renew. So the answer needs no read of the heap, but in
  * a pool of mixed types that of one type word, and none at all if the record brought it along.
  *
- * A place's object is the start of its block, the GC header included; its size is the block's.
+ * A place's object is the start of its block, the GC header included; its size is the block's. For
+ * a count or header apart from the object, offset is that in the array's element.
  *
  * Nothing of the target is believed: counts are cut to limits, offsets compared with the sizes they
  * must stay in, and a directory is only looked at through ct_pool_at.
@@ -17,231 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "heap/gcheap_find.h"
+#include "heap/gcheap_table.h"
 
-#define CT_ARENAS_MAX	   (1u << 18)
-#define CT_POOLS_MAX	   (1u << 16) /* of an arena */
-#define CT_ENTRY_MAX	   4096u      /* bytes: 32,512 blocks a pool */
-#define CT_DIRECTORIES_MAX (256ull << 20)
-#define CT_GEOMETRY_MAX	   4096u /* bytes of GC header, offset in an object or type */
-#define CT_TYPE_CACHE	   1024u /* a power of two */
-#define CT_TYPE_NAME_MAX   64u
-#define CT_TRIES	   4
-
-#define CT_POOL_NAMED 0x80000000u /* in our copy's flags: type is an id by now */
-
-struct ct_heap_map {
-	ct_raddr_t address;
-	struct heapmap_descriptor head; /* of the last good reading */
-	char name[sizeof(((struct heapmap_descriptor *)0)->name) + 1];
-	bool known; /* the arenas are as head says */
-};
-
-struct ct_arena {
-	ct_raddr_t start, end;
-	ct_raddr_t directory;
-	uint64_t pool_bytes;
-	uint32_t pool_count, header_bytes, pool_header_bytes, entry_bytes;
-	uint32_t map;	    /* index of its heap map */
-	uint8_t pool_shift; /* 63 with one pool */
-	uint64_t epoch;	    /* its directory was asked for then... */
-	bool readable;	    /* ...and was there */
-	uint8_t *entries;   /* NULL: more than we keep */
-};
-
-struct ct_type_slot {
-	ct_raddr_t address;
-	uint64_t epoch;
-	uint32_t map, id;
-};
-
-struct ct_gcheap {
-	struct ct_remote *memory;
-	struct ct_names *types;
-	uint64_t epoch; /* from 1; each renew counts */
-	struct ct_heap_map maps[CT_GCHEAP_MAX];
-	size_t map_count;
-	bool unsettled;	 /* a map was changing all the while we read... */
-	uint64_t misses; /* ...and so many addresses were asked for in vain since */
-	size_t count;
-	ct_raddr_t *starts; /* of arenas, sorted: what the search touches */
-	struct ct_arena *arenas;
-	uint8_t *entries; /* memory of all directories' copies */
-	struct ct_type_slot type_cache[CT_TYPE_CACHE];
-};
-
-static bool ct_gcheap_read(struct ct_gcheap *heap, ct_raddr_t address, void *buf, size_t len)
-{
-	return heap->memory && ct_remote__read(heap->memory, address, buf, len) == (ssize_t)len;
-}
-
-static bool ct_head_is_sound(const struct heapmap_descriptor *head)
-{
-	return head->version == HEAPMAP_VERSION && head->size >= sizeof(*head) &&
-	       head->arena_count <= CT_ARENAS_MAX && head->gc_header_bytes <= CT_GEOMETRY_MAX &&
-	       head->refcount_offset <= CT_GEOMETRY_MAX && head->refcount_bytes <= 16 &&
-	       head->type_offset <= CT_GEOMETRY_MAX &&
-	       (head->type_bytes == 0 || head->type_bytes == 8) &&
-	       head->type_name_offset <= CT_GEOMETRY_MAX;
-}
-
-/** Read a descriptor and its table while it stands still. Return: the table (free it) or NULL. */
-static struct heapmap_arena *ct_map_read(struct ct_gcheap *heap, struct ct_heap_map *map)
-{
-	struct heapmap_descriptor head, again;
-	struct heapmap_arena *table = NULL;
-	size_t bytes;
-
-	map->known = false;
-	for (int i = 0; i < CT_TRIES; i++) {
-		if (!ct_gcheap_read(heap, map->address, &head, sizeof(head)) ||
-		    !ct_head_is_sound(&head))
-			return NULL;
-		bytes = head.arena_count * sizeof(*table);
-		free(table);
-		table = malloc(bytes + 1); /* no arena yet: not NULL */
-		if (!table)
-			return NULL;
-		/* a table that moved away under us gives no bytes: try again */
-		if (head.generation % 2 || !ct_gcheap_read(heap, head.arenas, table, bytes) ||
-		    !ct_gcheap_read(heap, map->address, &again, sizeof(again)))
-			continue;
-		if (again.generation == head.generation) {
-			map->head = head;
-			map->known = true;
-			return table;
-		}
-	}
-	heap->unsettled = true;
-	free(table);
-	return NULL;
-}
-
-/** One arena of the target made ours. Return: false if it makes no sense. */
-static bool ct_arena_check(const struct heapmap_arena *from, uint32_t map, struct ct_arena *to)
-{
-	*to = (struct ct_arena){
-		.start = from->start,
-		.end = from->end,
-		.directory = from->directory,
-		.pool_bytes = from->pool_bytes,
-		.pool_count = from->pool_count,
-		.header_bytes = from->header_bytes,
-		.pool_header_bytes = from->pool_header_bytes,
-		.entry_bytes = from->entry_bytes,
-		.map = map,
-		.pool_shift = 63,
-	};
-	if (to->start >= to->end || to->end > INT64_MAX)
-		return false;
-	if (to->pool_count == 0)
-		return true;
-	if (to->pool_count > 1) {
-		if (to->pool_bytes < 64 || to->pool_bytes & (to->pool_bytes - 1))
-			return false;
-		to->pool_shift = (uint8_t)__builtin_ctzll(to->pool_bytes);
-	}
-	return to->pool_count <= CT_POOLS_MAX && to->pool_header_bytes < to->pool_bytes &&
-	       to->entry_bytes >= sizeof(struct heapmap_pool) && to->entry_bytes <= CT_ENTRY_MAX &&
-	       to->entry_bytes % 8 == 0;
-}
-
-static int ct_compare_arenas(const void *a, const void *b)
-{
-	const struct ct_arena *x = a, *y = b;
-
-	return x->start < y->start ? -1 : x->start > y->start;
-}
-
-static void ct_gcheap_forget(struct ct_gcheap *heap)
-{
-	free(heap->arenas);
-	free(heap->starts);
-	free(heap->entries);
-	heap->arenas = NULL;
-	heap->starts = NULL;
-	heap->entries = NULL;
-	heap->count = 0;
-}
-
-/** Sort what is in heap->arenas, and give each the memory for its directory. */
-static void ct_gcheap_settle(struct ct_gcheap *heap)
-{
-	uint64_t total = 0;
-
-	qsort(heap->arenas, heap->count, sizeof(*heap->arenas), ct_compare_arenas);
-	for (size_t i = 0; i < heap->count; i++) {
-		const struct ct_arena *arena = &heap->arenas[i];
-		uint64_t bytes = (uint64_t)arena->pool_count * arena->entry_bytes;
-
-		heap->starts[i] = arena->start;
-		total += total + bytes <= CT_DIRECTORIES_MAX ? bytes : 0;
-	}
-	heap->entries = calloc(1, total + 1);
-	if (!heap->entries) {
-		heap->count = 0;
-		return;
-	}
-	total = 0;
-	for (size_t i = 0; i < heap->count; i++) {
-		struct ct_arena *arena = &heap->arenas[i];
-		uint64_t bytes = (uint64_t)arena->pool_count * arena->entry_bytes;
-
-		if (total + bytes > CT_DIRECTORIES_MAX)
-			continue;
-		arena->entries = heap->entries + total;
-		total += bytes;
-	}
-}
-
-/** Whether all maps stand where they stood when the table was read. */
-static bool ct_gcheap_is_current(struct ct_gcheap *heap)
-{
-	for (size_t i = 0; i < heap->map_count; i++) {
-		const struct ct_heap_map *map = &heap->maps[i];
-		struct heapmap_descriptor now;
-
-		if (!map->known || !ct_gcheap_read(heap, map->address, &now, sizeof(now)) ||
-		    memcmp(&now, &map->head, sizeof(now)))
-			return false;
-	}
-	return true;
-}
-
-/** Read all tables anew. What can't be read now is gone; what was changing is marked unsettled. */
-static void ct_gcheap_refresh(struct ct_gcheap *heap)
-{
-	struct heapmap_arena *tables[CT_GCHEAP_MAX];
-	size_t total = 0;
-
-	if (!heap->unsettled)
-		heap->misses = 0;
-	heap->unsettled = false;
-	for (size_t i = 0; i < heap->map_count; i++) {
-		tables[i] = ct_map_read(heap, &heap->maps[i]);
-		total += tables[i] ? heap->maps[i].head.arena_count : 0;
-	}
-	if (!heap->unsettled) { /* else the old arenas are better than none */
-		ct_gcheap_forget(heap);
-		heap->arenas = calloc(total + 1, sizeof(*heap->arenas));
-		heap->starts = calloc(total + 1, sizeof(*heap->starts));
-	}
-	for (size_t i = 0; i < heap->map_count; i++) {
-		size_t count = tables[i] ? heap->maps[i].head.arena_count : 0;
-
-		if (heap->unsettled || !heap->arenas || !heap->starts)
-			count = 0;
-		for (size_t k = 0; k < count; k++) {
-			if (ct_arena_check(&tables[i][k], (uint32_t)i, &heap->arenas[heap->count]))
-				heap->count++;
-		}
-		free(tables[i]);
-	}
-	if (heap->unsettled)
-		return;
-	if (heap->arenas && heap->starts)
-		ct_gcheap_settle(heap);
-}
+#define CT_SIDE_POOLS_MAX 1024u /* of an arena, looked through for an address apart */
+#define CT_TYPE_NAME_MAX  64u
+#define CT_POOL_NAMED	  0x80000000u /* in our copy's flags: type is an id by now */
 
 static void *ct_gcheap_attach(const struct ct_heap_source *source, const char **why)
 {
@@ -414,13 +195,13 @@ static struct heapmap_pool *ct_pool_at(struct ct_gcheap *heap, struct ct_arena *
 
 /** The cell of a live object's block at @offset, the object's own part beginning at @head_bytes. */
 static enum ct_cell ct_cell_at(const struct heapmap_descriptor *map, uint64_t offset,
-			       uint64_t head_bytes)
+			       uint64_t head_bytes, bool apart)
 {
 	if (offset < head_bytes)
 		return CT_CELL_GC_HEADER;
 	offset -= head_bytes;
 	if (offset - map->refcount_offset < map->refcount_bytes)
-		return CT_CELL_REFCOUNT;
+		return apart ? CT_CELL_PAYLOAD : CT_CELL_REFCOUNT; /* apart: says where it is */
 	if (offset - map->type_offset < map->type_bytes)
 		return CT_CELL_TYPE;
 	return CT_CELL_PAYLOAD;
@@ -455,13 +236,20 @@ static bool ct_block_find(const struct ct_arena *arena, const struct heapmap_poo
 	return pool->live[index / 64] >> index % 64 & 1;
 }
 
-/** Fill in cell and type of a live block. */
-static void ct_block_cell(struct ct_gcheap *heap, const struct ct_arena *arena,
+/** The bytes of a pool's GC headers that its blocks begin with. */
+static uint64_t ct_head_bytes(const struct heapmap_descriptor *map, const struct heapmap_pool *pool)
+{
+	return (pool->flags & (HEAPMAP_GC | HEAPMAP_APART)) == HEAPMAP_GC ? map->gc_header_bytes
+									  : 0;
+}
+
+/** Fill in the type of a live block. */
+static void ct_block_type(struct ct_gcheap *heap, const struct ct_arena *arena,
 			  struct heapmap_pool *pool, const struct ct_bytes *before,
 			  struct ct_place *place)
 {
 	const struct heapmap_descriptor *map = &heap->maps[arena->map].head;
-	uint64_t head_bytes, type_at;
+	uint64_t type_at = ct_head_bytes(map, pool) + map->type_offset;
 
 	if (!(pool->flags & CT_POOL_NAMED)) {
 		pool->type =
@@ -469,18 +257,71 @@ static void ct_block_cell(struct ct_gcheap *heap, const struct ct_arena *arena,
 		pool->flags |= CT_POOL_NAMED;
 	}
 	place->type = (uint32_t)pool->type;
-	if (pool->flags & HEAPMAP_RAW) {
-		place->cell = CT_CELL_BUFFER;
-		return;
-	}
-	head_bytes = pool->flags & HEAPMAP_GC ? map->gc_header_bytes : 0;
-	place->cell = ct_cell_at(map, place->offset, head_bytes);
-	type_at = head_bytes + map->type_offset;
-	if (!(pool->flags & HEAPMAP_MIXED) || !map->type_bytes ||
+	if (pool->flags & HEAPMAP_RAW || !(pool->flags & HEAPMAP_MIXED) || !map->type_bytes ||
 	    type_at + map->type_bytes > place->size)
 		return;
 	place->type =
 		ct_type_id(heap, arena->map, ct_type_word(heap, place->object + type_at, before));
+}
+
+/** Fill in cell and type of a live block. */
+static void ct_block_cell(struct ct_gcheap *heap, const struct ct_arena *arena,
+			  struct heapmap_pool *pool, const struct ct_bytes *before,
+			  struct ct_place *place)
+{
+	const struct heapmap_descriptor *map = &heap->maps[arena->map].head;
+
+	ct_block_type(heap, arena, pool, before, place);
+	place->cell = pool->flags & HEAPMAP_RAW
+			      ? CT_CELL_BUFFER
+			      : ct_cell_at(map, place->offset, ct_head_bytes(map, pool),
+					   pool->flags & HEAPMAP_APART);
+}
+
+/**
+ * Is @address in the array of counts or of GC headers (@cell) apart from the blocks of a pool? Fill
+ * in @place with the object that the element belongs to.
+ */
+static bool ct_side_find(struct ct_gcheap *heap, const struct ct_arena *arena, uint64_t pool_index,
+			 enum ct_cell cell, ct_raddr_t address, const struct ct_bytes *before,
+			 struct ct_place *place)
+{
+	const struct heapmap_descriptor *map = &heap->maps[arena->map].head;
+	struct heapmap_pool *pool = ct_pool_of(arena, pool_index);
+	uint64_t room = arena->pool_bytes - arena->pool_header_bytes, size = pool->block_bytes;
+	uint64_t first = arena->start + arena->header_bytes + pool_index * arena->pool_bytes +
+			 arena->pool_header_bytes;
+	ct_raddr_t array = cell == CT_CELL_REFCOUNT ? pool->counts : pool->heads;
+	uint32_t bytes = cell == CT_CELL_REFCOUNT ? map->apart_count_bytes : map->apart_head_bytes;
+	uint64_t index;
+
+	if (!array || !bytes || address < array || !size || size > room)
+		return false;
+	index = (address - array) / bytes;
+	if (index >= room / size)
+		return false;
+	if (ct_block_find(arena, pool, index * size, first + index * size, place)) {
+		ct_block_type(heap, arena, pool, before, place);
+		place->cell = cell;
+	}
+	place->offset = (uint32_t)((address - array) % bytes);
+	return true;
+}
+
+/** An address in none of the arena's pools, or before a big block: in one of their side arrays? */
+static void ct_side_locate(struct ct_gcheap *heap, struct ct_arena *arena, ct_raddr_t address,
+			   const struct ct_bytes *before, struct ct_place *place)
+{
+	for (uint32_t i = 0; i < arena->pool_count && i < CT_SIDE_POOLS_MAX; i++) {
+		const struct heapmap_pool *pool = ct_pool_at(heap, arena, i);
+
+		if (!pool)
+			return;
+		if (pool->flags & HEAPMAP_APART &&
+		    (ct_side_find(heap, arena, i, CT_CELL_REFCOUNT, address, before, place) ||
+		     ct_side_find(heap, arena, i, CT_CELL_GC_HEADER, address, before, place)))
+			return;
+	}
 }
 
 /** True the 1st, 2nd, 4th, 8th ... time. */
@@ -505,15 +346,16 @@ static bool ct_gcheap_locate(void *handle, ct_raddr_t address, const struct ct_b
 		return false;
 	*place = (struct ct_place){ .cell = CT_CELL_ALLOCATOR };
 	offset = address - arena->start;
-	if (arena->pool_count == 0 || offset < arena->header_bytes)
+	if (arena->pool_count == 0)
 		return true;
-	offset -= arena->header_bytes;
+	offset -= arena->header_bytes; /* an address before it: a very big index */
 	index = offset >> arena->pool_shift;
-	if (index >= arena->pool_count)
-		return true;
 	offset -= index << arena->pool_shift;
-	if (offset < arena->pool_header_bytes || offset >= arena->pool_bytes)
+	if (index >= arena->pool_count || offset < arena->pool_header_bytes ||
+	    offset >= arena->pool_bytes) {
+		ct_side_locate(heap, arena, address, before, place);
 		return true;
+	}
 	pool = ct_pool_at(heap, arena, index);
 	if (!pool)
 		return false;

@@ -16,7 +16,12 @@ static const struct {
 	{ "gcheap", "update_refs", CT_CAUSE_GC },
 	{ "gcheap", "subtract_refs", CT_CAUSE_GC },
 	{ "gcheap", "visit_", CT_CAUSE_GC },
-	{ "gcheap", "restore_refs", CT_CAUSE_GC },
+	{ "gcheap", "reach_", CT_CAUSE_GC },
+	{ "gcheap", "move_unreachable", CT_CAUSE_GC },
+	{ "gcheap", "gcheap_deduce_unreachable", CT_CAUSE_GC },
+	{ "gcheap", "gcheap_is_closed", CT_CAUSE_GC },
+	{ "gcheap", "collect_into", CT_CAUSE_GC },
+	{ "gcheap", "untrack_atomic", CT_CAUSE_GC },
 	{ "gcheap", "gcheap_",
 	  CT_CAUSE_GC_LINK }, /* all others that the API has: new, track, decref */
 };

@@ -22,7 +22,7 @@
 #define TICK_NS		 20000000 /* sleep of a worker that is ahead of its time */
 
 static const char help[] =
-	"Usage: gcheap-demo [--objects N] [--workers N] [--seconds S] [--seed N]\n"
+	"Usage: gcheap-demo [--objects N] [--workers N] [--seconds S] [--seed N] [--layout L]\n"
 	"Build a garbage-collected heap, fork workers, and let them unshare it.\n"
 	"\n"
 	"  --objects N   objects to build (default 400000)\n"
@@ -30,6 +30,7 @@ static const char help[] =
 	"                the 3rd mutates, the 4th allocates, the 5th reads, and so on\n"
 	"  --seconds S   how long they take for it (default 20)\n"
 	"  --seed N      of the sizes and of where the 3rd and 4th begin (default 1)\n"
+	"  --layout L    inline (default), or split: refcounts and GC headers in pages apart\n"
 	"  --help        this text\n"
 	"\n"
 	"Watch it with: cowtrace -- gcheap-demo\n";
@@ -252,6 +253,7 @@ static void work(struct demo *demo, size_t number)
 
 	demo->random += number * 0x9e3779b97f4a7c15ull;
 	next_random(demo);
+	gcheap_disable(); /* each in its own way: only the 2nd collects */
 	jobs[number % 4](demo);
 	pace(demo, 1, 1); /* stay to the end, to be looked at */
 }
@@ -363,6 +365,19 @@ static double number_option(const char *name, const char *text, double low, doub
 	return value;
 }
 
+static void open_heap(const char *layout)
+{
+	const struct gcheap_options options = {
+		.layout = strcmp(layout, "split") ? GCHEAP_INLINE : GCHEAP_SPLIT,
+	};
+
+	if (strcmp(layout, "split") && strcmp(layout, "inline")) {
+		fprintf(stderr, "gcheap-demo: --layout must be inline or split\n");
+		exit(2);
+	}
+	gcheap_open(&options);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -370,6 +385,7 @@ int main(int argc, char **argv)
 		{ "workers", required_argument, NULL, 'w' },
 		{ "seconds", required_argument, NULL, 's' },
 		{ "seed", required_argument, NULL, 'r' },
+		{ "layout", required_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -389,6 +405,9 @@ int main(int argc, char **argv)
 			break;
 		case 'r':
 			demo.random = (uint64_t)number_option("seed", optarg, 1, 1e15);
+			break;
+		case 'l':
+			open_heap(optarg);
 			break;
 		case 'h':
 			fputs(help, stdout);
