@@ -29,7 +29,7 @@ CLANG_TIDY   ?= clang-tidy
 LIBRARIES    := libbpf libelf libdw zlib jansson ncursesw
 
 # These install or need no compiler: they must run on a machine that has only make.
-NO_BUILD_GOALS := demo check check-fast bench readme format lint golden clean help
+NO_BUILD_GOALS := demo check check-fast bench experiments readme format lint golden clean help
 missing         = $(error cowtrace: $(1) not found: run tests/setup/install.sh or apt-get install $(2))
 need_program    = $(if $(shell command -v $(firstword $(1)) 2>/dev/null),,$(call missing,$(2),$(3)))
 need_library    = $(if $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo y),,$(call missing,library $(1),$(2)))
@@ -82,12 +82,13 @@ UNITS        := $(UNIT_SRCS:tests/%.c=$(BUILD)/%)
 TRUTH_SHARED := $(wildcard tests/truth/truth.c tests/truth/oracle*.c)
 TRUTH_COMMON := $(TRUTH_SHARED:%.c=$(BUILD)/%.o)
 TRUTHS       := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out $(TRUTH_SHARED),$(wildcard tests/truth/*.c)))
+EXPERIMENTS  := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/experiments/*.c))
 BENCHES      := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 
 PROGRAMS := $(BUILD)/cowtrace $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a $(BUILD)/libgcheap-checked.a) $(DEMOS)
 GCHEAP   := $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a)
 
-.PHONY: all install demo check check-fast bench format lint golden clean help tidy asan unit truth benches
+.PHONY: all install demo check check-fast bench format lint golden clean help tidy asan unit truth benches experiments experiment-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
@@ -96,6 +97,7 @@ all: $(PROGRAMS)
 unit: $(UNITS)
 truth: $(TRUTHS)
 benches: $(BENCHES)
+experiment-programs: $(EXPERIMENTS)
 
 # A tool can be there and broken; one line tells that too. Redone only after "make clean".
 $(BUILD)/tools.ok:
@@ -174,6 +176,11 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcowtrace.a $(GCHEAP)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lpthread -lm -o $@
 
+# munmap is wrapped: memory that a child gives back is looked at first
+$(BUILD)/experiments/%: $(BUILD)/tests/experiments/%.o $(BUILD)/tests/truth/oracle.o $(GCHEAP)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(LINK) -Wl,--wrap=munmap $^ -lpthread -lrt -lm -o $@
+
 asan:
 	+$(Q)$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=1 unit
 
@@ -197,6 +204,11 @@ bench:
 	@tests/setup/install.sh build bench
 	+$(Q)$(MAKE) --no-print-directory all benches
 	@tests/setup/as-root.sh python3 tests/bench/run.py --build '$(BUILD)'
+
+experiments:
+	@tests/setup/install.sh build check
+	+$(Q)$(MAKE) --no-print-directory all experiment-programs
+	@BUILD='$(BUILD)' tests/setup/as-root.sh python3 tests/experiments/run.py --build '$(BUILD)'
 
 # The golden files are written by the unit tests that compare with them.
 readme:
@@ -231,6 +243,7 @@ help:
 	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 	@echo 'make asan       the unit tests with ASan and UBSan, in $$(BUILD)/asan'
 	@echo 'make unit | truth | benches       build one kind of test program'
+	@echo 'make experiments   what freezing, immortal objects, the split layout and shared arrays save (as root)'
 	@echo 'make lint | tidy | format | golden | bench | clean'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -185,6 +185,8 @@ static void check_processes(const json_t *json, const struct ct_snapshot *s)
 		assert_int_equal(json_is_true(json_object_get(row, "ended")), want->ended);
 		check_kinds(row, &want->totals);
 		check_cells(json_object_get(row, "cells"), want->cells, false);
+		assert_int_equal(sum(json_object_get(row, "causes")),
+				 want->totals.unshared - want->totals.undetailed);
 		assert_int_equal(sum(json_object_get(row, "cells")),
 				 want->totals.unshared - want->totals.undetailed);
 		left -= want->totals.unshared;

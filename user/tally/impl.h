@@ -20,7 +20,7 @@ struct ct_process {
 	uint64_t start_ns, end_ns;
 	bool ended;
 	struct ct_totals totals;
-	int64_t cells[CT_CELL_COUNT];
+	int64_t cells[CT_CELL_COUNT], causes[CT_CAUSE_COUNT];
 };
 
 struct ct_tally {

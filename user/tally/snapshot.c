@@ -125,6 +125,7 @@ static bool ct_snapshot_processes(struct ct_snapshot *snapshot, const struct ct_
 		out->end_ns = row->end_ns;
 		out->totals = row->totals;
 		memcpy(out->cells, row->cells, sizeof(out->cells));
+		memcpy(out->causes, row->causes, sizeof(out->causes));
 		snapshot->n_processes++;
 	}
 	qsort(snapshot->processes, snapshot->n_processes, sizeof(*snapshot->processes),

@@ -229,8 +229,10 @@ static void ct_tally_add_detail(struct ct_tally *tally, const struct ct_sample *
 	tally->types[type].unshared += sample->count;
 	tally->types[type].cells[cell] += sample->count;
 	tally->writers[writer] += sample->count;
-	if (sample->process < tally->n_processes)
+	if (sample->process < tally->n_processes) {
 		ct_tally_row(tally, sample->process)->cells[cell] += sample->count;
+		ct_tally_row(tally, sample->process)->causes[cause] += sample->count;
+	}
 }
 
 static int ct_tally_add_page(struct ct_tally *tally, ct_raddr_t address, unsigned int shift,
@@ -298,6 +300,7 @@ void ct_tally__reset(struct ct_tally *tally)
 
 		memset(&row->totals, 0, sizeof(row->totals));
 		memset(row->cells, 0, sizeof(row->cells));
+		memset(row->causes, 0, sizeof(row->causes));
 		if (row->ended)
 			ct_tally_enqueue(tally, i);
 	}

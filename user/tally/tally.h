@@ -68,7 +68,7 @@ struct ct_process_row {
 	bool ended;
 	uint64_t start_ns, end_ns; /* end_ns 0 while it lives */
 	struct ct_totals totals;
-	int64_t cells[CT_CELL_COUNT];
+	int64_t cells[CT_CELL_COUNT], causes[CT_CAUSE_COUNT];
 };
 
 /** A piece of the address space with faults in it, 2 MiB each, ascending. */

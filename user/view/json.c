@@ -78,13 +78,14 @@ static json_t *ct_json_cells(const int64_t *cells, bool all)
 	return NULL;
 }
 
-static json_t *ct_json_causes(const int64_t *causes)
+static json_t *ct_json_causes(const int64_t *causes, bool all)
 {
 	json_t *object = json_object();
 	bool ok = object;
 
 	for (int i = 0; i < CT_CAUSE_COUNT && ok; i++)
-		ok = ct_json_set(object, ct_cause_name(i), json_integer(causes[i]));
+		if (all || causes[i])
+			ok = ct_json_set(object, ct_cause_name(i), json_integer(causes[i]));
 	if (ok)
 		return object;
 	json_decref(object);
@@ -143,7 +144,8 @@ static json_t *ct_json_process(const struct ct_snapshot *snapshot, size_t i)
 		  ct_json_set(object, "command", ct_json_string(row->command)) &&
 		  ct_json_set(object, "ended", json_boolean(row->ended)) &&
 		  ct_json_set_kinds(object, &row->totals) &&
-		  ct_json_set(object, "cells", ct_json_cells(row->cells, false));
+		  ct_json_set(object, "cells", ct_json_cells(row->cells, false)) &&
+		  ct_json_set(object, "causes", ct_json_causes(row->causes, false));
 
 	return ct_json_done(object, ok);
 }
@@ -215,7 +217,7 @@ static int ct_json_body(FILE *out, const struct ct_snapshot *s)
 	       ct_json_put(out, "missed", json_integer((json_int_t)run->missed), next) ?:
 	       ct_json_put(out, "totals", ct_json_totals(&s->totals), next) ?:
 	       ct_json_put(out, "cells", ct_json_cells(s->cells, true), next) ?:
-	       ct_json_put(out, "causes", ct_json_causes(s->causes), next) ?:
+	       ct_json_put(out, "causes", ct_json_causes(s->causes, true), next) ?:
 	       ct_json_list(out, "types", s, s->n_types, ct_json_type) ?:
 	       ct_json_list(out, "writers", s, s->n_writers, ct_json_writer) ?:
 	       ct_json_put(out, "all_pages", json_integer((json_int_t)s->all_pages), next) ?:
