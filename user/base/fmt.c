@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <wchar.h>
 
 char *ct_fmt_bytes(char *buf, size_t len, uint64_t bytes)
 {
@@ -98,24 +97,4 @@ char *ct_escape(char *buf, size_t len, const char *src, size_t src_len)
 	}
 	buf[out] = '\0';
 	return buf;
-}
-
-size_t ct_utf8_width(const char *s)
-{
-	mbstate_t state = { 0 };
-	size_t width = 0, left = strlen(s);
-
-	while (left) {
-		wchar_t c;
-		size_t n = mbrtowc(&c, s, left, &state);
-		int w;
-
-		if (n == 0 || n == (size_t)-1 || n == (size_t)-2)
-			return width + left;
-		w = wcwidth(c);
-		width += w > 0 ? (size_t)w : 0;
-		s += n;
-		left -= n;
-	}
-	return width;
 }

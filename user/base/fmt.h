@@ -17,8 +17,5 @@ char *ct_fmt_count(char *buf, size_t len, uint64_t count);
  * Return: @buf, always terminated and always valid UTF-8.
  */
 char *ct_escape(char *buf, size_t len, const char *src, size_t src_len);
-/** ct_utf8_width - how many terminal columns a valid UTF-8 string takes (wcwidth, locale needed).
- */
-size_t ct_utf8_width(const char *s);
 
 #endif /* CT_BASE_FMT_H */

@@ -37,8 +37,6 @@ static const struct {
 	{ "tracepoint", tracepoint__elf_bytes },
 };
 
-static char ct_last_message[512];
-
 static int ct_libbpf_print(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	static char text[64 * 1024]; /* a verifier log: what it ends in is what matters */
@@ -51,13 +49,7 @@ static int ct_libbpf_print(enum libbpf_print_level level, const char *fmt, va_li
 	while (len && text[len - 1] == '\n')
 		text[--len] = '\0';
 	ct_debug("%s", len > 1800 ? text + len - 1800 : text);
-	snprintf(ct_last_message, sizeof(ct_last_message), "%.*s", (int)strcspn(text, "\n"), text);
 	return 0;
-}
-
-const char *ct_object__last_message(void)
-{
-	return ct_last_message;
 }
 
 struct bpf_object *ct_object__open(const char *name)
@@ -65,7 +57,6 @@ struct bpf_object *ct_object__open(const char *name)
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = name);
 
 	libbpf_set_print(ct_libbpf_print);
-	ct_last_message[0] = '\0';
 	for (size_t i = 0; i < CT_ARRAY_SIZE(ct_objects); i++) {
 		const void *bytes;
 		size_t len;

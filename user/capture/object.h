@@ -21,7 +21,4 @@ volatile void *ct_object__control(struct bpf_object *object, size_t len);
 /** ct_object__run_iter - let the iterator behind @link run once over all tasks. 0 or -errno. */
 int ct_object__run_iter(const struct bpf_link *link);
 
-/** ct_object__last_message - what libbpf last complained of, one line; "" if nothing. */
-const char *ct_object__last_message(void);
-
 #endif /* CT_CAPTURE_OBJECT_H */
