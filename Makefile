@@ -17,7 +17,7 @@ ARCH    := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 Q       := $(if $(V),,@)
 say      = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 
-USER_DIRS := base process heap tally view capture resolve census cli
+USER_DIRS := base process heap heap/cpython tally view capture resolve census cli
 
 # --- tools and libraries; what is missing ends in one line --------------------------------------
 CC           ?= cc

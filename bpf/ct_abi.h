@@ -4,10 +4,12 @@
  * buffer, the keys of the overflow maps, and the enums of the design's vocabulary.
  *
  * Included by BPF programs (after vmlinux.h) and by user space (after <linux/types.h>), so it
- * includes nothing itself and uses only __u8..__u64.
+ * includes nothing but its like and uses only __u8..__u64.
  */
 #ifndef CT_ABI_H
 #define CT_ABI_H
+
+#include "ct_runtime.h"
 
 /** enum ct_kind - what a write fault did to the page it hit. 0 is "unknown" and never sent. */
 enum ct_kind {
@@ -31,6 +33,8 @@ enum ct_record_type {
 	CT_REC_EXEC, /* struct ct_record_task: image is the new image, other_image the old */
 	CT_REC_EXIT, /* struct ct_record_task: the last thread of image began to exit */
 	CT_REC_TASK, /* struct ct_record_task: image was found alive when tracing began */
+	CT_REC_STACK, /* struct ct_record_stack: of the next fault of this thread, if it is at the
+			 same address */
 };
 
 enum ct_flag {
@@ -52,7 +56,8 @@ enum ct_flag {
 struct ct_record {
 	__u64 address;	 /* byte address that was written, in the image that was hit */
 	__u64 ip;	 /* user instruction that wrote; of the system call with CT_FLAG_KERNEL */
-	__u64 jiffies;	 /* when; ct_capture__time_ns makes CLOCK_MONOTONIC of it, to a tick */
+	__u32 jiffies;	 /* when, low bits; ct_capture__time_ns makes CLOCK_MONOTONIC of it */
+	__u32 phase;	 /* CT_PHASE_*: what the interpreter was doing */
 	__u64 image;	 /* CT_IMAGE() of the memory that was hit */
 	__u32 tid;	 /* the writing thread */
 	__u8 type;	 /* enum ct_record_type */
@@ -77,6 +82,15 @@ struct ct_record_task {
 	struct ct_record rec;
 	__u64 other_image;	/* the parent (fork), the old image (exec), else 0 */
 	__u8 comm[CT_COMM_LEN]; /* as the kernel has it: any bytes, maybe unterminated */
+};
+
+/** struct ct_record_stack - who was calling when the fault of rec.tid at rec.address began. Only as
+ *  long as its frames: offsetof(frames) + n_frames * sizeof(struct ct_frame). */
+struct ct_record_stack {
+	struct ct_record rec;
+	__u32 n_frames;
+	__u32 cut; /* not 0: there were more frames than this */
+	struct ct_frame frames[CT_STACK_FRAMES];
 };
 
 /** struct ct_overflow_key - where the ring was full, faults are counted by this key. */

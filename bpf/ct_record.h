@@ -82,7 +82,8 @@ static __always_inline void ct_fill(struct ct_record *rec, const struct ct_slot 
 {
 	rec->address = slot->address;
 	rec->ip = slot->ip;
-	rec->jiffies = bpf_jiffies64(); /* inlined; reading the clock costs 60 ns */
+	rec->jiffies = (__u32)bpf_jiffies64(); /* inlined; reading the clock costs 60 ns */
+	rec->phase = 0;
 	rec->image = slot->image;
 	rec->tid = slot->tid;
 	rec->type = type;
@@ -134,7 +135,10 @@ static __always_inline void ct_emit_task(__u8 type, __u64 image, __u64 other, __
 					 const struct task_struct *task)
 {
 	struct ct_record_task rec = {
-		.rec = { .jiffies = bpf_jiffies64(), .image = image, .tid = tid, .type = type },
+		.rec = { .jiffies = (__u32)bpf_jiffies64(),
+			 .image = image,
+			 .tid = tid,
+			 .type = type },
 		.other_image = other,
 	};
 	struct ct_late_key late = { .image = image, .type = type };

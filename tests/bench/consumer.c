@@ -60,10 +60,10 @@ static void on_image_ended(void *context, uint32_t row, uint64_t ts_ns)
 	ct_tally__set_ended(wired->tally, row, ts_ns);
 }
 
-static uint64_t time_of(void *context, uint64_t jiffies)
+static uint64_t time_of(void *context, uint32_t jiffies)
 {
 	(void)context;
-	return jiffies * 4000000;
+	return jiffies * 4000000ull;
 }
 
 static void wire(struct wired *wired)

@@ -22,7 +22,8 @@ const char *const *ct_capture__ladder(void);
 struct ct_capture_options {
 	const char *hook; /* NULL: the first that works */
 	bool follow;
-	size_t ring_bytes; /* 0: the default, 16 MiB; else a power of two of at least a page */
+	size_t ring_bytes;   /* 0: the default, 16 MiB; else a power of two of at least a page */
+	unsigned int stacks; /* of each so many faults the stack is taken; 0: of none */
 };
 
 struct ct_capture;
@@ -65,7 +66,7 @@ const char *ct_capture__hook(const struct ct_capture *capture);
 /** ct_capture__refused - one line for each rung of the ladder tried before it: "fexit: why". */
 const char *ct_capture__refused(const struct ct_capture *capture);
 /** ct_capture__time_ns - CLOCK_MONOTONIC of a record's jiffies. */
-uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint64_t jiffies);
+uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint32_t jiffies);
 /** ct_capture__untraced - tasks that no kernel table had room for (their faults are not counted).
  */
 uint64_t ct_capture__untraced(const struct ct_capture *capture);
@@ -74,6 +75,13 @@ uint64_t ct_capture__untraced(const struct ct_capture *capture);
  *  runs no program of a trampoline twice at a time on a CPU, and may preempt one. Counts may be
  *  short by at most that. 0 where the kernel does not say (before 5.12). */
 uint64_t ct_capture__missed(const struct ct_capture *capture);
+
+/** ct_capture__set_runtime - from now on read @runtime of the tasks of @image (and of what they
+ *  fork) at each fault. @tid: only of this task, known to be of @image (a fork just seen); 0: of
+ * all that are. NULL: nothing any more. Return: 0, or -ENOSPC when there are too many different
+ * ones. */
+int ct_capture__set_runtime(struct ct_capture *capture, uint64_t image, uint32_t tid,
+			    const struct ct_runtime *runtime);
 
 /** ct_capture__probe - does @hook load and attach here? 0 or -errno with the reason in @why. */
 int ct_capture__probe(const char *hook, char *why, size_t why_len);

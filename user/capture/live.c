@@ -410,9 +410,12 @@ const char *ct_capture__refused(const struct ct_capture *capture)
 	return capture->refused;
 }
 
-uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint64_t jiffies)
+uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint32_t jiffies)
 {
-	return capture->boot_ns + (jiffies - capture->boot_jiffies) * capture->tick_ns;
+	/* the low bits: right for 24 days to either side at 1000 a second */
+	int64_t ticks = (int32_t)(jiffies - (uint32_t)capture->boot_jiffies);
+
+	return capture->boot_ns + (uint64_t)(ticks * (int64_t)capture->tick_ns);
 }
 
 uint64_t ct_capture__untraced(const struct ct_capture *capture)

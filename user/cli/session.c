@@ -34,7 +34,7 @@ static void ct_on_image_ended(void *context, uint32_t row, uint64_t ts_ns)
 	ct_tally__set_ended(session->tally, row, ts_ns);
 }
 
-static uint64_t ct_time_of(void *context, uint64_t jiffies)
+static uint64_t ct_time_of(void *context, uint32_t jiffies)
 {
 	struct ct_session *session = context;
 

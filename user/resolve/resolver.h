@@ -23,7 +23,11 @@ struct ct_resolver_events {
 				uint64_t ts_ns);
 	void (*image_ended)(void *context, uint32_t row, uint64_t ts_ns);
 	/** CLOCK_MONOTONIC of a record. */
-	uint64_t (*time_ns)(void *context, uint64_t jiffies);
+	uint64_t (*time_ns)(void *context, uint32_t jiffies);
+	/** An interpreter was found in @image: the kernel side shall read it (@tid as in
+	 *  ct_capture__set_runtime; NULL @runtime: none any more). May be NULL. */
+	void (*runtime_found)(void *context, uint64_t image, uint32_t tid,
+			      const struct ct_runtime *runtime);
 };
 
 struct ct_resolver;
