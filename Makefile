@@ -83,12 +83,13 @@ TRUTH_SHARED := $(wildcard tests/truth/truth.c tests/truth/oracle*.c)
 TRUTH_COMMON := $(TRUTH_SHARED:%.c=$(BUILD)/%.o)
 TRUTHS       := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out $(TRUTH_SHARED),$(wildcard tests/truth/*.c)))
 EXPERIMENTS  := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/experiments/*.c))
+INTERPRETERS := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/interpreters/*.c))
 BENCHES      := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 
 PROGRAMS := $(BUILD)/cowtrace $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a $(BUILD)/libgcheap-checked.a) $(DEMOS)
 GCHEAP   := $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a)
 
-.PHONY: all install demo check check-fast bench format lint golden clean help tidy asan unit truth benches experiments experiment-programs
+.PHONY: all install demo check check-fast bench format lint golden clean help tidy asan unit truth benches experiments experiment-programs interpreter-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
@@ -98,6 +99,7 @@ unit: $(UNITS)
 truth: $(TRUTHS)
 benches: $(BENCHES)
 experiment-programs: $(EXPERIMENTS)
+interpreter-programs: $(INTERPRETERS)
 
 # A tool can be there and broken; one line tells that too. Redone only after "make clean".
 $(BUILD)/tools.ok:
@@ -173,6 +175,10 @@ $(BUILD)/truth/%: $(BUILD)/tests/truth/%.o $(TRUTH_COMMON)
 	$(Q)mkdir -p $(@D) && $(LINK) $^ -lpthread -o $@
 
 $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcowtrace.a $(GCHEAP)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lpthread -lm -o $@
+
+$(BUILD)/interpreters/%: $(BUILD)/tests/interpreters/%.o $(BUILD)/libcowtrace.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lpthread -lm -o $@
 

@@ -10,13 +10,15 @@
 struct ct_config {
 	struct ct_kernel_layout layout;
 	__u32 follow;	 /* trace forked children */
+	__u32 stacks;	 /* of each so many faults the stack is taken; 0: of none */
 	__u32 self_tgid; /* cowtrace, which may descend from the target: never traced */
 };
 
 enum ct_sweep {
 	CT_SWEEP_NONE = 0,
-	CT_SWEEP_ADOPT,	 /* take in adopt_tgid and, when following, whatever descends from it */
-	CT_SWEEP_SETTLE, /* at the end: decide faults that no later event has decided */
+	CT_SWEEP_ADOPT,	  /* take in adopt_tgid and, when following, whatever descends from it */
+	CT_SWEEP_SETTLE,  /* at the end: decide faults that no later event has decided */
+	CT_SWEEP_RUNTIME, /* give the tasks of runtime_image that are in ct_spill their runtime */
 };
 
 /** struct ct_control - what user space and the hooks share while they run; a map of its own,
@@ -29,6 +31,11 @@ struct ct_control {
 	__u64 overflowed;	    /* out: records that did not fit the ring */
 	__u64 late;		    /* out: family events put into ct_late */
 	__u64 untraced;		    /* out: tasks that no table had room for */
+	__u64 stacks_dropped;	    /* out: stacks that did not fit the ring */
+	__u64 spilled;		    /* out: tasks put into ct_spill so far */
+	__u64 runtime_image;	    /* in: of CT_SWEEP_RUNTIME */
+	__u32 runtime_tid;	    /* in: 0: any */
+	__u32 runtime;		    /* in: its number */
 	struct ct_kind_counts lost; /* out: faults that fitted no map either, of all processes */
 };
 

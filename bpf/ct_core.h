@@ -21,7 +21,9 @@ struct ct_control ct_control SEC(".data.control");
 #include "ct_classify.h"
 #include "ct_task.h"
 
+#include "ct_interpreter.h"
 #include "ct_record.h"
+#include "ct_stack.h"
 
 #include "ct_family.h"
 #include "ct_pagetable.h"

@@ -67,10 +67,14 @@ static __always_inline struct ct_slot *ct_slot_of_current(struct task_struct *cu
 	return ct_slot_of((__u64)current, pid);
 }
 
-/* Give @task a slot; harmless if it has one. Return: whether it is new. */
-static __always_inline bool ct_slot_claim(__u64 task, __u32 pid, __u64 image, __u64 mm)
+/* Give @task a slot, with the number of a @runtime; harmless if it has one. Return: whether it is
+ * new. */
+static __always_inline bool ct_slot_claim(__u64 task, __u32 pid, __u64 image, __u64 mm,
+					  __u32 runtime)
 {
-	struct ct_slot fresh = { .task = task, .image = image, .mm = mm, .tid = pid };
+	struct ct_slot fresh = {
+		.task = task, .image = image, .mm = mm, .who = CT_WHO(pid, runtime)
+	};
 	__u32 i = ct_slot_index(pid);
 	struct ct_slot *slot;
 
@@ -81,7 +85,7 @@ static __always_inline bool ct_slot_claim(__u64 task, __u32 pid, __u64 image, __
 		slot->image = image;
 		slot->mm = mm;
 		slot->page = 0;
-		slot->tid = pid;
+		slot->who = CT_WHO(pid, runtime);
 		slot->state = CT_IDLE;
 		barrier();
 		slot->task = task; /* last: the slot is the task's from here on */
@@ -92,6 +96,7 @@ static __always_inline bool ct_slot_claim(__u64 task, __u32 pid, __u64 image, __
 		return false;
 	}
 	__sync_fetch_and_add(&ct_spilled[ct_slot_index(pid)], 1);
+	__sync_fetch_and_add(&ct_control.spilled, 1);
 	return true;
 }
 
@@ -146,6 +151,8 @@ static __noinline void ct_move(struct ct_slot *slot, struct task_struct *task, _
 	slot->page = 0;
 	slot->mm = mm;
 	slot->image = image;
+	barrier();
+	slot->who = CT_WHO(pid, 0); /* after the image: see ct_runtimes__give */
 	if (own)
 		bpf_map_delete_elem(&ct_images, &old_mm);
 	ct_emit_task(CT_REC_EXEC, image, old, pid, task);

@@ -19,18 +19,20 @@ int BPF_PROG(ct_on_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct ct_slot *slot = ct_slot_of((__u64)parent, parent->pid);
 	__u64 mm = ct_task_mm(child), image;
+	__u32 runtime;
 
 	if (!slot || !mm)
 		return 0;
-	if (mm == slot->mm) { /* a thread, or vfork: the same memory */
-		ct_slot_claim((__u64)child, child->pid, slot->image, mm);
+	runtime = slot->who >> CT_TID_BITS; /* the same memory, or a copy of it */
+	if (mm == slot->mm) {		    /* a thread, or vfork: the same memory */
+		ct_slot_claim((__u64)child, child->pid, slot->image, mm, runtime);
 		return 0;
 	}
 	if (!ct_config.follow)
 		return 0;
 	image = ct_new_image(child->tgid);
 	bpf_map_update_elem(&ct_images, &mm, &image, BPF_ANY); /* the address of an mm long gone */
-	ct_slot_claim((__u64)child, child->pid, image, mm);
+	ct_slot_claim((__u64)child, child->pid, image, mm, runtime);
 	ct_emit_task(CT_REC_FORK, image, slot->image, child->pid, child);
 	return 0;
 }
@@ -87,7 +89,7 @@ static __always_inline void ct_adopt(struct task_struct *task)
 		return;
 	known = bpf_map_lookup_elem(&ct_images, &mm);
 	if (known) { /* a thread of somebody taken in before */
-		if (ct_slot_claim((__u64)task, task->pid, *known, mm))
+		if (ct_slot_claim((__u64)task, task->pid, *known, mm, 0))
 			ct_control.adopted++;
 		return;
 	}
@@ -97,10 +99,22 @@ static __always_inline void ct_adopt(struct task_struct *task)
 	if ((__u32)task->tgid != ct_control.adopt_tgid && !(slot && ct_config.follow))
 		return;
 	image = ct_image_of_mm(mm, ct_new_image(task->tgid));
-	if (!ct_slot_claim((__u64)task, task->pid, image, mm))
+	if (!ct_slot_claim((__u64)task, task->pid, image, mm, 0))
 		return;
 	ct_control.adopted++;
 	ct_emit_task(CT_REC_TASK, image, other, task->pid, task);
+}
+
+/* User space does this itself for a task in ct_slots, but can't change a value in a hash. */
+static __always_inline void ct_give_runtime(struct task_struct *task)
+{
+	__u64 key = (__u64)task;
+	struct ct_slot *slot = bpf_map_lookup_elem(&ct_spill, &key);
+
+	if (!slot || slot->image != ct_control.runtime_image)
+		return;
+	if (!ct_control.runtime_tid || ct_control.runtime_tid == (__u32)task->pid)
+		slot->who = CT_WHO((__u32)task->pid, ct_control.runtime);
 }
 
 /* Read by user space, at start (until a pass finds nobody new) and at the end. */
@@ -119,6 +133,8 @@ int ct_sweep(struct bpf_iter__task *ctx)
 		slot = ct_slot_of((__u64)task, task->pid);
 		if (slot && slot->mm == ct_task_mm(task))
 			ct_settle(slot, (__u64)BPF_CORE_READ(task, mm, pgd));
+	} else if (ct_control.sweep == CT_SWEEP_RUNTIME) {
+		ct_give_runtime(task);
 	}
 	return 0;
 }

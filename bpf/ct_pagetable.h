@@ -22,6 +22,8 @@ struct timespec64 {
 
 extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak; /* 6.2 */
 
+#define CT_HAS_RDONLY_CAST bpf_core_enum_value_exists(enum special_kfunc_type, KF_bpf_rdonly_cast)
+
 /*
  * A word of kernel memory; 0 where nothing is. A cast costs one load that the kernel's exception
  * table guards; the helper about 25 ns, five times a fault.
@@ -30,7 +32,7 @@ static __always_inline __u64 ct_read_u64(__u64 kernel_address)
 {
 	__u64 value = 0;
 
-	if (bpf_core_enum_value_exists(enum special_kfunc_type, KF_bpf_rdonly_cast)) {
+	if (CT_HAS_RDONLY_CAST) {
 		const struct timespec64 *word = bpf_rdonly_cast(
 			(const void *)kernel_address, bpf_core_type_id_kernel(struct timespec64));
 

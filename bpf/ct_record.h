@@ -78,14 +78,15 @@ static __noinline int ct_count_overflow(__u64 image, __u64 address, __u32 kind_f
 	return 0;
 }
 
-static __always_inline void ct_fill(struct ct_record *rec, const struct ct_slot *slot, __u8 type)
+static __always_inline void ct_fill(struct ct_record *rec, const struct ct_slot *slot, __u8 type,
+				    __u32 phase)
 {
 	rec->address = slot->address;
 	rec->ip = slot->ip;
 	rec->jiffies = (__u32)bpf_jiffies64(); /* inlined; reading the clock costs 60 ns */
-	rec->phase = 0;
+	rec->phase = phase;
 	rec->image = slot->image;
-	rec->tid = slot->tid;
+	rec->tid = slot->who & CT_TID_MASK;
 	rec->type = type;
 	rec->kind = slot->kind;
 	rec->flags = slot->flags;
@@ -93,7 +94,7 @@ static __always_inline void ct_fill(struct ct_record *rec, const struct ct_slot 
 }
 
 /* Report the fault in @slot (CT_REC_FAULT), or take it back (CT_REC_UNDO). */
-static __always_inline void ct_emit(const struct ct_slot *slot, __u8 type)
+static __always_inline void ct_emit(const struct ct_slot *slot, __u8 type, __u32 phase)
 {
 	struct ct_record *rec = bpf_ringbuf_reserve(&ct_ring, sizeof(*rec), 0);
 
@@ -102,7 +103,7 @@ static __always_inline void ct_emit(const struct ct_slot *slot, __u8 type)
 				  type == CT_REC_UNDO ? -1 : 1);
 		return;
 	}
-	ct_fill(rec, slot, type);
+	ct_fill(rec, slot, type, phase);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }
 
@@ -110,7 +111,7 @@ static __always_inline void ct_emit(const struct ct_slot *slot, __u8 type)
  * The same with the bytes around the address. Only for hooks that run after the copy and before
  * the write: elsewhere the read itself makes the kernel take the fault again.
  */
-static __always_inline void ct_emit_with_bytes(const struct ct_slot *slot)
+static __always_inline void ct_emit_with_bytes(const struct ct_slot *slot, __u32 phase)
 {
 	__u64 page = slot->address & ~4095ull, start = (slot->address & ~7ull) - 16;
 	struct ct_record_bytes *rec;
@@ -124,7 +125,7 @@ static __always_inline void ct_emit_with_bytes(const struct ct_slot *slot)
 		ct_count_overflow(slot->image, slot->address, slot->kind | slot->flags << 8, 1);
 		return;
 	}
-	ct_fill(&rec->rec, slot, CT_REC_FAULT);
+	ct_fill(&rec->rec, slot, CT_REC_FAULT, phase);
 	rec->bytes_address = start;
 	if (bpf_probe_read_user(rec->bytes, CT_BYTES_LEN, (const void *)start) == 0)
 		rec->rec.flags |= CT_FLAG_BYTES;

@@ -24,6 +24,15 @@ static __always_inline __u64 ct_current_mm(struct task_struct *current)
 	return (__u64)BPF_CORE_READ(current, mm);
 }
 
+static __always_inline __u64 ct_current_pgd(void)
+{
+	struct task_struct *current = ct_current();
+
+	if (CT_HAS_CURRENT_BTF)
+		return (__u64)current->mm->pgd;
+	return (__u64)BPF_CORE_READ(current, mm, pgd);
+}
+
 /* The registers of the task as it entered the kernel. */
 static __always_inline struct pt_regs *ct_user_regs(struct task_struct *current)
 {

@@ -44,7 +44,8 @@ static __always_inline struct ct_slot *ct_wp_slot(struct task_struct *current, _
 	if (ct_current_mm(current) == mm) {
 		if (!slot)
 			return NULL; /* by far the most: a foreign task in memory of its own */
-		ct_move(slot, current, slot->tid, bpf_get_current_pid_tgid() >> 32, mm);
+		ct_move(slot, current, slot->who & CT_TID_MASK, bpf_get_current_pid_tgid() >> 32,
+			mm);
 		return slot->mm == mm ? slot : NULL;
 	}
 	image = bpf_map_lookup_elem(&ct_images, &mm);
@@ -53,7 +54,7 @@ static __always_inline struct ct_slot *ct_wp_slot(struct task_struct *current, _
 	fresh.task = task;
 	fresh.image = *image;
 	fresh.mm = mm;
-	fresh.tid = (__u32)bpf_get_current_pid_tgid();
+	fresh.who = CT_WHO((__u32)bpf_get_current_pid_tgid(), 0); /* no runtime: not its memory */
 	fresh.flags = CT_FLAG_FOREIGN;
 	if (bpf_map_update_elem(&ct_foreign, &task, &fresh, BPF_NOEXIST) == 0)
 		__sync_fetch_and_add(&ct_foreign_count, 1);
@@ -81,6 +82,14 @@ static __always_inline void ct_wp_done(struct task_struct *current, struct ct_sl
 	slot->page = 0;
 	if ((slot->flags & CT_FLAG_FOREIGN) && bpf_map_delete_elem(&ct_foreign, &task) == 0)
 		__sync_fetch_and_add(&ct_foreign_count, -1);
+}
+
+/* Of a copy: before it is reported. A foreign writer's stack says nothing of this program. */
+static __always_inline void ct_wp_stack(void *ctx, const struct ct_slot *slot,
+					enum ct_scratch_user user)
+{
+	if (!(slot->flags & CT_FLAG_FOREIGN))
+		ct_stack(ctx, slot, user);
 }
 
 static __always_inline __u64 ct_user_ip(struct task_struct *current, __u8 *flags)
@@ -117,7 +126,7 @@ static __always_inline __u64 ct_pfn_of_page(__u64 page)
 	return (page - ct_config.layout.vmemmap) / ct_config.layout.page_size;
 }
 
-static __always_inline void ct_wp_exit(struct vm_fault *vmf)
+static __always_inline void ct_wp_exit(void *ctx, struct vm_fault *vmf)
 {
 	struct task_struct *current = ct_current();
 	struct ct_slot *slot = ct_wp_slot_again(current);
@@ -130,17 +139,19 @@ static __always_inline void ct_wp_exit(struct vm_fault *vmf)
 	if (!(pte & CT_PTE_PRESENT)) {
 		/* unmapped meanwhile, or the page table went away */
 	} else if (pfn != ct_pte_pfn(CT_LAYOUT, slot->word)) {
-		if (slot->page && ct_pfn_of_page(slot->page) == pfn)
-			ct_emit_with_bytes(slot);
+		if (slot->page && ct_pfn_of_page(slot->page) == pfn) {
+			ct_wp_stack(ctx, slot, CT_SCRATCH_FAULT);
+			ct_emit_with_bytes(slot, ct_phase(slot));
+		}
 	} else if (pte & CT_PTE_WRITE) {
 		slot->kind = CT_KIND_REUSE;
-		ct_emit(slot, CT_REC_FAULT);
+		ct_emit(slot, CT_REC_FAULT, ct_phase(slot));
 	}
 	ct_wp_done(current, slot);
 }
 
 /* A first write to an unread page of a private file: copied straight from the page cache. */
-static __always_inline void ct_cow_file(struct vm_fault *vmf)
+static __always_inline void ct_cow_file(void *ctx, struct vm_fault *vmf)
 {
 	struct task_struct *current = ct_current();
 	__u64 page = (__u64)BPF_CORE_READ(vmf, cow_page), pte;
@@ -159,7 +170,8 @@ static __always_inline void ct_cow_file(struct vm_fault *vmf)
 		slot->address = ct_fault_address(vmf);
 		slot->kind = CT_KIND_COPY_FILE;
 		slot->shift = 12;
-		ct_emit_with_bytes(slot);
+		ct_wp_stack(ctx, slot, CT_SCRATCH_FILE);
+		ct_emit_with_bytes(slot, ct_phase(slot));
 	}
 	ct_wp_done(current, slot);
 }
@@ -200,7 +212,7 @@ static __always_inline void ct_huge_enter(__u64 mm, __u64 pgd, __u64 address)
 	slot->state = CT_ARMED;
 }
 
-static __always_inline void ct_huge_exit(__u64 pgd, __u64 address, __u8 copy_kind)
+static __always_inline void ct_huge_exit(void *ctx, __u64 pgd, __u64 address, __u8 copy_kind)
 {
 	struct task_struct *current = ct_current();
 	struct ct_slot *slot = ct_wp_slot_again(current);
@@ -215,7 +227,9 @@ static __always_inline void ct_huge_exit(__u64 pgd, __u64 address, __u8 copy_kin
 		slot->kind = ct_pte_pfn(CT_LAYOUT, entry) == ct_pte_pfn(CT_LAYOUT, slot->word)
 				     ? CT_KIND_REUSE
 				     : copy_kind;
-		ct_emit(slot, CT_REC_FAULT);
+		if (slot->kind == copy_kind)
+			ct_wp_stack(ctx, slot, CT_SCRATCH_HUGE);
+		ct_emit(slot, CT_REC_FAULT, ct_phase(slot));
 	}
 	ct_wp_done(current, slot);
 }

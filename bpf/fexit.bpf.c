@@ -14,14 +14,14 @@ int BPF_PROG(ct_on_wp_enter, struct vm_fault *vmf)
 SEC("fexit/do_wp_page")
 int BPF_PROG(ct_on_wp_exit, struct vm_fault *vmf)
 {
-	ct_wp_exit(vmf);
+	ct_wp_exit(ctx, vmf);
 	return 0;
 }
 
 SEC("fexit/finish_fault")
 int BPF_PROG(ct_on_finish_fault, struct vm_fault *vmf)
 {
-	ct_cow_file(vmf);
+	ct_cow_file(ctx, vmf);
 	return 0;
 }
 
@@ -45,7 +45,7 @@ SEC("fexit/hugetlb_fault")
 int BPF_PROG(ct_on_hugetlb_exit, struct mm_struct *mm, struct vm_area_struct *vma,
 	     unsigned long address)
 {
-	ct_huge_exit((__u64)mm->pgd, address, CT_KIND_COPY_HUGETLB);
+	ct_huge_exit(ctx, (__u64)mm->pgd, address, CT_KIND_COPY_HUGETLB);
 	return 0;
 }
 
@@ -61,7 +61,7 @@ int BPF_PROG(ct_on_huge_wp_enter, struct vm_fault *vmf)
 SEC("fexit/do_huge_pmd_wp_page")
 int BPF_PROG(ct_on_huge_wp_exit, struct vm_fault *vmf)
 {
-	ct_huge_exit((__u64)BPF_CORE_READ(vmf, vma, vm_mm, pgd), ct_fault_address(vmf),
+	ct_huge_exit(ctx, (__u64)BPF_CORE_READ(vmf, vma, vm_mm, pgd), ct_fault_address(vmf),
 		     CT_KIND_COPY_HUGE);
 	return 0;
 }

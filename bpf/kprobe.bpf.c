@@ -75,7 +75,7 @@ int BPF_KRETPROBE(ct_on_wp_exit)
 	struct ct_call call;
 
 	if (ct_call_pop(CT_CALL_WP, &call))
-		ct_wp_exit((struct vm_fault *)call.vmf);
+		ct_wp_exit(ctx, (struct vm_fault *)call.vmf);
 	return 0;
 }
 
@@ -93,7 +93,7 @@ int BPF_KRETPROBE(ct_on_finish_exit)
 	struct ct_call call;
 
 	if (ct_call_pop(CT_CALL_FILE, &call))
-		ct_cow_file((struct vm_fault *)call.vmf);
+		ct_cow_file(ctx, (struct vm_fault *)call.vmf);
 	return 0;
 }
 
@@ -123,7 +123,7 @@ int BPF_KRETPROBE(ct_on_hugetlb_exit)
 	struct ct_call call;
 
 	if (ct_call_pop(CT_CALL_HUGETLB, &call))
-		ct_huge_exit(call.pgd, call.address, CT_KIND_COPY_HUGETLB);
+		ct_huge_exit(ctx, call.pgd, call.address, CT_KIND_COPY_HUGETLB);
 	return 0;
 }
 
@@ -146,7 +146,7 @@ int BPF_KRETPROBE(ct_on_huge_wp_exit)
 	struct ct_call call;
 
 	if (ct_call_pop(CT_CALL_HUGE, &call))
-		ct_huge_exit(call.pgd, call.address, CT_KIND_COPY_HUGE);
+		ct_huge_exit(ctx, call.pgd, call.address, CT_KIND_COPY_HUGE);
 	return 0;
 }
 

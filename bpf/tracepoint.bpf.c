@@ -25,24 +25,24 @@ static __always_inline void ct_settle(struct ct_slot *slot, __u64 pgd)
 		return; /* refused (SIGSEGV), or unmapped since */
 	slot->kind = CT_KIND_REUSE;
 	slot->shift = shift;
-	ct_emit(slot, CT_REC_FAULT);
+	ct_emit(slot, CT_REC_FAULT, slot->phase);
 }
 
 #include "ct_lifecycle.h"
 
 #define CT_VM_SHARED 0x8 /* include/linux/mm.h: VM_SHARED, the same since 2.4 */
 
-/* What identifies the system call that the task is in. */
-static __always_inline __u64 ct_syscall_word(struct task_struct *current, __u64 *ip)
+/* What identifies the system call that the task is in: its number and where it was made. */
+static __always_inline __u32 ct_syscall(struct task_struct *current, __u64 *ip)
 {
 	struct pt_regs *regs = ct_user_regs(current);
 
 	*ip = BPF_CORE_READ(regs, ip);
-	return *ip ^ (__u64)BPF_CORE_READ(regs, orig_ax) << 48;
+	return (__u32)BPF_CORE_READ(regs, orig_ax);
 }
 
-static __always_inline int ct_on_page_fault(__u64 address, struct pt_regs *regs, __u64 error_code,
-					    __u8 flags)
+static __always_inline int ct_on_page_fault(void *ctx, __u64 address, struct pt_regs *regs,
+					    __u64 error_code, __u8 flags)
 {
 	struct task_struct *current = ct_current();
 	struct ct_slot *slot = ct_slot_of_current(current);
@@ -53,7 +53,8 @@ static __always_inline int ct_on_page_fault(__u64 address, struct pt_regs *regs,
 		return 0;
 	mm = ct_current_mm(current);
 	if (mm != slot->mm) {
-		ct_move(slot, current, slot->tid, bpf_get_current_pid_tgid() >> 32, mm);
+		ct_move(slot, current, slot->who & CT_TID_MASK, bpf_get_current_pid_tgid() >> 32,
+			mm);
 		if (mm != slot->mm)
 			return 0; /* not followed through exec */
 	}
@@ -69,12 +70,16 @@ static __always_inline int ct_on_page_fault(__u64 address, struct pt_regs *regs,
 		return 0;
 	slot->address = address;
 	slot->flags = flags;
+	slot->phase = state == CT_ARMED ? ct_phase(slot) : 0;
 	if (flags & CT_FLAG_KERNEL) {
-		slot->word = ct_syscall_word(current, &ip);
+		slot->call = ct_syscall(current, &ip);
 		slot->ip = ip;
 	} else {
 		slot->ip = regs->ip;
 	}
+	if (state == CT_ARMED)
+		ct_stack(ctx, slot, CT_SCRATCH_FAULT);
+	/* last: what was read just now can have failed, in a fault that came through here too */
 	slot->state = state;
 	return 0;
 }
@@ -82,13 +87,13 @@ static __always_inline int ct_on_page_fault(__u64 address, struct pt_regs *regs,
 SEC("tp_btf/page_fault_user")
 int BPF_PROG(ct_on_fault_user, unsigned long address, struct pt_regs *regs, unsigned long error)
 {
-	return ct_on_page_fault(address, regs, error, 0);
+	return ct_on_page_fault(ctx, address, regs, error, 0);
 }
 
 SEC("tp_btf/page_fault_kernel")
 int BPF_PROG(ct_on_fault_kernel, unsigned long address, struct pt_regs *regs, unsigned long error)
 {
-	return ct_on_page_fault(address, regs, error, CT_FLAG_KERNEL);
+	return ct_on_page_fault(ctx, address, regs, error, CT_FLAG_KERNEL);
 }
 
 /* Is the task still in the fault that its slot tells of, on the memory that the slot tells of? */
@@ -99,7 +104,8 @@ static __always_inline bool ct_still_in_fault(struct task_struct *current, struc
 	if (ct_current_mm(current) != slot->mm)
 		return false; /* in exec: the fault was in the old memory */
 	/* another system call: the one of the fault ended in EFAULT */
-	return !(slot->flags & CT_FLAG_KERNEL) || slot->word == ct_syscall_word(current, &ip);
+	return !(slot->flags & CT_FLAG_KERNEL) ||
+	       (slot->call == ct_syscall(current, &ip) && slot->ip == ip);
 }
 
 static __always_inline __u64 ct_fault_pte(struct task_struct *current, struct ct_slot *slot,
@@ -117,7 +123,7 @@ static __always_inline void ct_got_page(struct ct_slot *slot, struct page *page,
 	slot->shift = 12;
 	slot->page = (__u64)page;
 	slot->state = CT_GOT_PAGE;
-	ct_emit(slot, CT_REC_FAULT);
+	ct_emit(slot, CT_REC_FAULT, slot->phase);
 }
 
 static __always_inline void ct_copied(struct task_struct *current, struct ct_slot *slot,
@@ -178,6 +184,7 @@ int BPF_PROG(ct_on_page_alloc_vma, struct page *page, unsigned int order, gfp_t 
 	if (!is_file)
 		return 0;
 	slot->flags |= CT_FLAG_UNREAD;
+	slot->phase = ct_phase(slot); /* no page is there yet, so this cannot touch it */
 	ct_got_page(slot, page, CT_KIND_COPY_FILE);
 	return 0;
 }
@@ -193,7 +200,7 @@ int BPF_PROG(ct_on_page_free, struct page *page, unsigned int order)
 	slot->page = 0;
 	if (page->mapping)
 		return 0; /* it was mapped: an ordinary end, munmap or exit */
-	ct_emit(slot, CT_REC_UNDO);
+	ct_emit(slot, CT_REC_UNDO, 0);
 	/* the same fault may try again */
 	slot->state = slot->flags & CT_FLAG_UNREAD ? CT_TOUCHING : CT_ARMED;
 	slot->flags &= ~CT_FLAG_UNREAD;

@@ -40,7 +40,7 @@
  */
 
 struct wired {
-	struct ct_names *types, *writers;
+	struct ct_resolver_names names;
 	struct ct_tally *tally;
 	struct ct_resolver *resolver;
 };
@@ -73,10 +73,12 @@ static void wire(struct wired *wired)
 						   .image_ended = on_image_ended,
 						   .time_ns = time_of };
 
-	wired->types = ct_names__new();
-	wired->writers = ct_names__new();
-	wired->tally = ct_tally__new(wired->types, wired->writers);
-	wired->resolver = ct_resolver__new(wired->types, wired->writers, &events, 0);
+	wired->names = (struct ct_resolver_names){ .types = ct_names__new(),
+						   .writers = ct_names__new(),
+						   .lines = ct_names__new(),
+						   .stacks = ct_lists__new(1) };
+	wired->tally = ct_tally__new(wired->names.types, wired->names.writers);
+	wired->resolver = ct_resolver__new(&wired->names, &events, 0);
 	if (!wired->tally || !wired->resolver)
 		bench_die("wire");
 }
@@ -85,8 +87,10 @@ static void unwire(struct wired *wired)
 {
 	ct_resolver__free(wired->resolver);
 	ct_tally__free(wired->tally);
-	ct_names__free(wired->types);
-	ct_names__free(wired->writers);
+	ct_names__free(wired->names.types);
+	ct_names__free(wired->names.writers);
+	ct_names__free(wired->names.lines);
+	ct_lists__free(wired->names.stacks);
 }
 
 static void feed(struct wired *wired, const struct ct_record *record, size_t len)

@@ -220,6 +220,116 @@ static void test_contract(void **state)
 	view_fixture_close(&f);
 }
 
+static int64_t check_sampled(const json_t *json, const char *key, size_t count, const char *name)
+{
+	const json_t *list = json_object_get(json, key), *row;
+	int64_t samples = 0;
+	size_t i;
+
+	assert_int_equal(json_array_size(list), count);
+	json_array_foreach(list, i, row)
+	{
+		assert_int_equal(number(row, "unshared"), number(row, "samples") * 4);
+		if (name)
+			assert_true(string(row, name)[0] != '\0');
+		samples += number(row, "samples");
+	}
+	return samples;
+}
+
+static void check_words(const json_t *json)
+{
+	const json_t *list = json_object_get(json, "interpreters"), *row;
+	bool native = false, unknown = false;
+	size_t i;
+
+	assert_int_equal(json_array_size(list), 3);
+	row = json_array_get(list, 2);
+	assert_int_equal(number(row, "pid"), 900);
+	assert_string_equal(string(row, "name"), "cpython");
+	assert_string_equal(string(row, "version"), "3.14.2");
+	assert_string_equal(string(row, "object"), "python3.14t");
+	assert_true(json_is_false(json_object_get(row, "stacks")));
+	assert_string_equal(string(row, "why"), "free-threaded builds have no GIL");
+	assert_true(json_is_true(json_object_get(json_array_get(list, 0), "stacks")));
+	row = json_object_get(json, "bytes");
+	assert_int_equal(number(row, "carried"), 1000);
+	assert_int_equal(number(row, "compared"), 900);
+	assert_int_equal(number(row, "differ"), 7);
+	assert_int_equal(number(row, "place_differ"), 2);
+	json_array_foreach(json_object_get(json, "lines"), i, row)
+	{
+		native |= !strcmp(string(row, "file"), "libc.so.6") &&
+			  !strcmp(string(row, "function"), "memmove") &&
+			  json_is_null(json_object_get(row, "line"));
+		unknown |= !string(row, "file")[0] && json_is_null(json_object_get(row, "line")) &&
+			   !strcmp(string(row, "function"), "unknown");
+	}
+	assert_true(native && unknown);
+	native = unknown = false;
+	json_array_foreach(json_object_get(json, "stacks"), i, row)
+	{
+		const json_t *frames = json_object_get(row, "frames");
+
+		unknown |= json_array_size(frames) == 0;
+		if (!json_array_size(frames))
+			continue;
+		assert_string_equal(json_string_value(json_array_get(frames, 0)),
+				    "main (/srv/shop/main.py:3)");
+		native |= !strcmp(json_string_value(json_array_get(frames, 1)),
+				  "memmove (libc.so.6)");
+	}
+	assert_true(native && unknown);
+}
+
+static void test_python(void **state)
+{
+	int64_t exits = 0, collected = 0;
+	struct ct_snapshot *s;
+	struct view_fixture f;
+	const json_t *row;
+	json_t *json;
+	size_t i;
+
+	(void)state;
+	assert_true(view_fixture_open(&f));
+	json = write_and_read(s = view_fixture_snapshot(&f, 123, 10));
+	assert_int_equal(number(json, "stacks_every"), 0);
+	assert_int_equal(check_sampled(json, "lines", 0, NULL), 0);
+	assert_true(json_is_null(json_object_get(json, "bytes")));
+	json_decref(json);
+	ct_snapshot__free(s);
+	assert_true(view_fixture_with_python(&f));
+	for (int n = 0; n < 20000; n++)
+		view_fixture_fault(&f);
+	json = write_and_read(s = view_fixture_snapshot(&f, 123, 10));
+	assert_int_equal(number(json, "stacks_every"), 4);
+	assert_true(number(json, "samples") > 4000);
+	assert_int_equal(check_sampled(json, "lines", s->n_lines, "function"), s->samples);
+	assert_int_equal(check_sampled(json, "functions", s->n_functions, "module"), s->samples);
+	assert_int_equal(check_sampled(json, "modules", s->n_modules, "module"), s->samples);
+	assert_int_equal(check_sampled(json, "stacks", s->n_stacks, NULL), s->samples);
+	assert_int_equal(number(json, "samples"), s->samples);
+	check_words(json);
+	json_array_foreach(json_object_get(json, "processes"), i, row) exits +=
+		json_integer_value(json_object_get(json_object_get(row, "causes"), "exit")) > 0;
+	assert_true(exits > 3);
+	row = json_object_get(json, "exit");
+	assert_int_equal(number(row, "processes"), exits);
+	assert_int_equal(number(row, "unshared"), s->causes[CT_CAUSE_EXIT]);
+	json_array_foreach(json_object_get(json, "collections"), i, row)
+	{
+		assert_in_range(number(row, "generation"), 0, 2);
+		assert_in_range(number(row, "ordinal"), 1, 40);
+		collected += number(row, "unshared");
+	}
+	assert_int_equal(collected, s->cells[CT_CELL_GC_HEADER]);
+	assert_int_equal(number(json, "all_collections"), s->all_collections);
+	json_decref(json);
+	ct_snapshot__free(s);
+	view_fixture_close(&f);
+}
+
 /* 2^53 + 1 has no double: integers must not pass through one. */
 static void test_exact_integers(void **state)
 {
@@ -305,9 +415,8 @@ static void test_write_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_contract),
-		cmocka_unit_test(test_exact_integers),
-		cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_contract),       cmocka_unit_test(test_python),
+		cmocka_unit_test(test_exact_integers), cmocka_unit_test(test_hostile_names),
 		cmocka_unit_test(test_write_errors),
 	};
 

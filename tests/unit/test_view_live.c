@@ -82,7 +82,8 @@ static int child_main(bool color, enum ct_axis axis)
 	struct ct_live *live;
 
 	signal(SIGHUP, SIG_IGN);
-	if (!setlocale(LC_ALL, getenv("LC_ALL")) || !view_fixture_open(&f))
+	if (!setlocale(LC_ALL, getenv("LC_ALL")) || !view_fixture_open(&f) ||
+	    (axis == CT_AXIS_LINE && !view_fixture_with_python(&f)))
 		return 1;
 	tcgetattr(STDIN_FILENO, &found);
 	sigaction(SIGINT, NULL, &before);
@@ -107,8 +108,8 @@ static int child_main(bool color, enum ct_axis axis)
 
 /* ---- the terminal ---- */
 
-static void start(unsigned int columns, unsigned int rows, const char *term, const char *locale,
-		  bool color)
+static void start_on(enum ct_axis axis, unsigned int columns, unsigned int rows, const char *term,
+		     const char *locale, bool color)
 {
 	struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
 
@@ -121,9 +122,15 @@ static void start(unsigned int columns, unsigned int rows, const char *term, con
 		setenv("LC_ALL", locale, 1);
 		unsetenv("LINES");
 		unsetenv("COLUMNS");
-		exit(child_main(color, CT_AXIS_CELL));
+		exit(child_main(color, axis));
 	}
 	fcntl(terminal.fd, F_SETFL, O_NONBLOCK);
+}
+
+static void start(unsigned int columns, unsigned int rows, const char *term, const char *locale,
+		  bool color)
+{
+	start_on(CT_AXIS_CELL, columns, rows, term, locale, color);
 }
 
 static uint64_t now_ms(void)
@@ -247,6 +254,21 @@ static void test_every_axis(void **state)
 	quit();
 }
 
+/* By line, function and module; without stacks the screen says what to do. */
+static void test_python(void **state)
+{
+	(void)state;
+	start_on(CT_AXIS_LINE, 160, 30, "xterm", "C.UTF-8", true);
+	type_and_expect("l", "models.py:77  <listcomp>");
+	type_and_expect("f", "<listcomp>  /srv/shop/models.py");
+	type_and_expect("9", "/srv/shop/wsgi.py");
+	type_and_expect("7", "models.py:70  load");
+	quit();
+	start(160, 30, "xterm", "C.UTF-8", true);
+	type_and_expect("m", "start with --stacks");
+	quit();
+}
+
 static void test_sizes(void **state)
 {
 	static const struct {
@@ -281,7 +303,7 @@ static void test_resize(void **state)
 	size = (struct winsize){ .ws_row = 3, .ws_col = 10 };
 	ioctl(terminal.fd, TIOCSWINSZ, &size);
 	type_and_expect("", "\033[");
-	size = (struct winsize){ .ws_row = 30, .ws_col = 120 };
+	size = (struct winsize){ .ws_row = 30, .ws_col = 150 };
 	ioctl(terminal.fd, TIOCSWINSZ, &size);
 	expect("arrows scroll");
 	quit();
@@ -365,7 +387,8 @@ static void test_monkey(void **state)
 					    "P",  "\t",	    "\033[Z", " ",	 "r",
 					    "?",  "\033[A", "\033[B", "\033[5~", "\033[6~",
 					    "\f", "\033[H", "\033[F", "\033",	 "k",
-					    "j",  "G",	    "\xff",   "é" };
+					    "l",  "f",	    "m",      "9",	 "j",
+					    "G",  "\xff",   "é" };
 	uint64_t random_state = 4;
 
 	(void)state;
@@ -432,11 +455,11 @@ static void test_strip(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_strip),		cmocka_unit_test(test_every_axis),
-		cmocka_unit_test(test_sizes),		cmocka_unit_test(test_resize),
-		cmocka_unit_test(test_pause_and_reset), cmocka_unit_test(test_plain),
-		cmocka_unit_test(test_no_screen),	cmocka_unit_test(test_hangup),
-		cmocka_unit_test(test_monkey),
+		cmocka_unit_test(test_strip),  cmocka_unit_test(test_every_axis),
+		cmocka_unit_test(test_python), cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_resize), cmocka_unit_test(test_pause_and_reset),
+		cmocka_unit_test(test_plain),  cmocka_unit_test(test_no_screen),
+		cmocka_unit_test(test_hangup), cmocka_unit_test(test_monkey),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

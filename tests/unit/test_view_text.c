@@ -25,7 +25,7 @@ struct golden {
 	const char *file;
 	struct ct_text_style style;
 	bool summary;
-	enum { BUSY, FIRST, EMPTY, HUGE, LOST } run;
+	enum { BUSY, FIRST, EMPTY, HUGE, LOST, PYTHON } run;
 };
 
 #define STYLE(u, c, w, a, r)                                                                \
@@ -49,6 +49,10 @@ static const struct golden cases[] = {
 	{ "summary-color.txt", STYLE(true, true, 120, CELL, 4), true, BUSY },
 	{ "summary-empty.txt", STYLE(false, false, 80, CELL, 4), true, EMPTY },
 	{ "summary-huge.txt", STYLE(true, false, 100, CELL, 4), true, HUGE },
+	{ "block-line.txt", STYLE(true, false, 100, LINE, 10), false, PYTHON },
+	{ "block-function-ascii.txt", STYLE(false, false, 80, FUNCTION, 3), false, PYTHON },
+	{ "block-module-color.txt", STYLE(true, true, 60, MODULE, 10), false, PYTHON },
+	{ "summary-python.txt", STYLE(true, false, 100, CELL, 3), true, PYTHON },
 	{ "summary-lost.txt", STYLE(true, false, 100, CELL, 4), true, LOST },
 };
 
@@ -66,7 +70,10 @@ static void feed(struct view_fixture *f, int run)
 					 1234567);
 	if (run == HUGE)
 		ct_tally__add(f->tally, &huge);
-	for (int i = 0; i < 20000 && (run == BUSY || run == FIRST || run == HUGE); i++)
+	if (run == PYTHON)
+		assert_true(view_fixture_with_python(f));
+	for (int i = 0; i < 20000 && (run == PYTHON || run == BUSY || run == FIRST || run == HUGE);
+	     i++)
 		view_fixture_fault(f);
 }
 
@@ -79,7 +86,7 @@ static char *render(const struct golden *golden, size_t *len)
 
 	assert_true(view_fixture_open(&f));
 	feed(&f, golden->run);
-	if (golden->run == BUSY) {
+	if (golden->run == BUSY || golden->run == PYTHON) {
 		last = view_fixture_snapshot(&f, 113, 50);
 		for (int i = 0; i < 5000; i++)
 			view_fixture_fault(&f);
@@ -165,13 +172,14 @@ static void test_any_width(void **state)
 				.columns = columns, .rows = 3, .utf8 = columns % 2, .axis = axis
 			};
 			golden.summary = axis == CT_AXIS_COUNT;
+			golden.run = ct_axis_is_sampled(axis) ? PYTHON : BUSY;
 			text = render(&golden, &len);
 			for (size_t i = 0; i < len && !golden.style.utf8; i++)
 				assert_true(text[i] == '\n' || (text[i] >= ' ' && text[i] <= '~'));
 			for (line = strtok_r(text, "\n", &save); line;
 			     line = strtok_r(NULL, "\n", &save)) {
 				assert_true(line[strlen(line) - 1] != ' ');
-				if (++lines > 4 && !strstr(line, " more")) /* below the head */
+				if (++lines > 5 && !strstr(line, " more")) /* below the head */
 					assert_true(ct_fit_width(line, golden.style.utf8) <=
 						    (columns < 20 ? 20 : columns));
 			}

@@ -6,6 +6,7 @@
 #ifndef CT_TESTS_VIEW_FIXTURE_H
 #define CT_TESTS_VIEW_FIXTURE_H
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@
 
 struct view_fixture {
 	struct ct_names *types, *writers;
+	struct ct_names *lines; /* NULL: no stacks are taken, no interpreter was found */
+	struct ct_lists *stacks;
 	struct ct_tally *tally;
 	uint32_t processes[9];
 	uint64_t state;
@@ -48,6 +51,50 @@ static inline bool view_fixture_open(struct view_fixture *f)
 		f->processes[i] = ct_tally__process(f->tally, 813 + i, 812,
 						    "gunicorn: worker [shop.wsgi]", i + 1);
 	return f->types && f->writers && f->tally && f->processes[8] != UINT32_MAX;
+}
+
+/* From here on one fault in four has a stack, and interpreters are known. Before the first fault.
+ */
+static inline bool view_fixture_with_python(struct view_fixture *f)
+{
+	f->lines = ct_names__new();
+	f->stacks = ct_lists__new(1000);
+	if (!f->lines || !f->stacks)
+		return false;
+	ct_tally__with_stacks(f->tally, f->lines, f->stacks, 4);
+	return true;
+}
+
+/* The stack of a fault: main calls one of six, one of which is native; some have none. */
+static inline void view_fixture_stack(struct view_fixture *f, struct ct_sample *s)
+{
+	static const struct {
+		const char *file, *function;
+		unsigned int line;
+	} frames[] = { { "/srv/shop/wsgi.py", "application", 12 },
+		       { "/usr/lib/python3/dist-packages/gunicorn/workers/sync.py", "handle", 134 },
+		       { "/srv/shop/models.py", "<listcomp>", 77 },
+		       { "/srv/shop/モデル.py", "読む", 5 },
+		       { "/srv/shop/models.py", "load", 70 } };
+	uint32_t at = view_fixture_pick(f, 7), ids[2];
+	char name[64];
+
+	s->sampled = true;
+	if (at > CT_ARRAY_SIZE(frames))
+		return;
+	ids[0] = ct_names__id(f->lines, "/srv/shop/main.py", "3 main");
+	if (at == CT_ARRAY_SIZE(frames)) {
+		s->line = ct_names__id(f->lines, "libc.so.6", "0 memmove");
+		s->function = ct_names__id(f->lines, "libc.so.6", "memmove");
+		s->module = ct_names__id(f->lines, "", "libc.so.6");
+		ids[1] = s->function | CT_FRAME_NATIVE;
+	} else {
+		snprintf(name, sizeof(name), "%u %s", frames[at].line, frames[at].function);
+		ids[1] = s->line = ct_names__id(f->lines, frames[at].file, name);
+		s->function = ct_names__id(f->lines, frames[at].file, frames[at].function);
+		s->module = ct_names__id(f->lines, "", frames[at].file);
+	}
+	s->stack = ct_lists__id(f->stacks, ids, 2);
 }
 
 /* One more write fault of a worker: three in five hit a refcount, one in five a GC header. */
@@ -90,6 +137,14 @@ static inline void view_fixture_fault(struct view_fixture *f)
 	s.unread = kind == 0 && page % 3 == 0;
 	if (kind >= 97)
 		s.fault = kind == 99 ? CT_FAULT_REUSE : CT_FAULT_ZERO_FILL;
+	if (f->lines && s.cell == CT_CELL_GC_HEADER) {
+		s.generation = view_fixture_pick(f, 3);
+		s.collection = 1 + view_fixture_pick(f, s.generation == 2 ? 2 : 40);
+	}
+	if (f->lines && s.cell == CT_CELL_PAYLOAD && !view_fixture_pick(f, 3))
+		s.cause = CT_CAUSE_EXIT;
+	if (f->lines && !view_fixture_pick(f, 4))
+		view_fixture_stack(f, &s);
 	ct_tally__add(f->tally, &s);
 	f->n_faults++;
 }
@@ -97,11 +152,24 @@ static inline void view_fixture_fault(struct view_fixture *f)
 static inline struct ct_snapshot *view_fixture_snapshot(struct view_fixture *f, uint64_t seconds10,
 							size_t pages)
 {
+	static const struct ct_interpreter_row interpreters[] = {
+		{ 812, "cpython", "3.13.0", "libpython3.13.so.1.0", "" },
+		{ 813, "cpython", "3.13.0", "libpython3.13.so.1.0", "" },
+		{ 900, "cpython", "3.14.2", "python3.14t", "free-threaded builds have no GIL" },
+	};
 	const struct ct_run_info run = { .hook = "tracepoint",
 					 .kernel = "6.18.44",
 					 .command = "gunicorn: master [shop.wsgi]",
 					 .pid = 812,
-					 .duration_ns = seconds10 * 100000000ull };
+					 .duration_ns = seconds10 * 100000000ull,
+					 .interpreters = interpreters,
+					 .n_interpreters =
+						 f->lines ? CT_ARRAY_SIZE(interpreters) : 0,
+					 .has_bytes = f->lines,
+					 .carried = 1000,
+					 .compared = 900,
+					 .differ = 7,
+					 .place_differ = 2 };
 
 	return ct_tally__snapshot(f->tally, &run, pages);
 }
@@ -111,6 +179,8 @@ static inline void view_fixture_close(struct view_fixture *f)
 	ct_tally__free(f->tally);
 	ct_names__free(f->types);
 	ct_names__free(f->writers);
+	ct_names__free(f->lines);
+	ct_lists__free(f->stacks);
 }
 
 #endif /* CT_TESTS_VIEW_FIXTURE_H */

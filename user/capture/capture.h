@@ -67,6 +67,9 @@ const char *ct_capture__hook(const struct ct_capture *capture);
 const char *ct_capture__refused(const struct ct_capture *capture);
 /** ct_capture__time_ns - CLOCK_MONOTONIC of a record's jiffies. */
 uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint32_t jiffies);
+/** ct_capture__stacks_dropped - stacks that did not fit the ring so far; their faults are counted.
+ */
+uint64_t ct_capture__stacks_dropped(const struct ct_capture *capture);
 /** ct_capture__untraced - tasks that no kernel table had room for (their faults are not counted).
  */
 uint64_t ct_capture__untraced(const struct ct_capture *capture);

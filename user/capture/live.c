@@ -21,6 +21,7 @@
 #include "capture/calibrate.h"
 #include "capture/capture.h"
 #include "capture/object.h"
+#include "capture/runtimes.h"
 #include "ct_config.h"
 
 #define CT_MAX_LINKS 32
@@ -48,6 +49,8 @@ struct ct_capture {
 	size_t n_links;
 	struct ring_buffer *ring;
 	volatile struct ct_control *control;
+	struct ct_object_bss bss;
+	struct ct_runtimes runtimes;
 	uint64_t tick_ns, boot_jiffies, boot_ns; /* jiffies boot_jiffies were at boot_ns */
 	uint64_t late_seen;
 	char refused[1024];
@@ -151,6 +154,20 @@ static void ct_detach(struct ct_capture *capture)
 		bpf_link__destroy(capture->links[--capture->n_links]);
 }
 
+static int ct_map_runtimes(struct ct_capture *capture)
+{
+	struct ct_runtimes *runtimes = &capture->runtimes;
+	int err = ct_object__bss(capture->object, &capture->bss);
+
+	if (err)
+		return err;
+	runtimes->slots =
+		ct_object__variable(&capture->bss, "ct_slots", CT_SLOTS * sizeof(*runtimes->slots));
+	runtimes->table = ct_object__variable(&capture->bss, "ct_runtimes",
+					      CT_MAX_RUNTIMES * sizeof(*runtimes->table));
+	return runtimes->slots && runtimes->table ? 0 : -errno;
+}
+
 static void ct_unload(struct ct_capture *capture)
 {
 	ct_detach(capture);
@@ -161,6 +178,10 @@ static void ct_unload(struct ct_capture *capture)
 	if (capture->control)
 		munmap((void *)capture->control, sizeof(*capture->control));
 	capture->control = NULL;
+	if (capture->bss.at)
+		munmap(capture->bss.at, capture->bss.len);
+	capture->bss.at = NULL;
+	memset(&capture->runtimes, 0, sizeof(capture->runtimes));
 	bpf_object__close(capture->object);
 	capture->object = NULL;
 }
@@ -206,20 +227,22 @@ static int ct_try(struct ct_capture *capture, const char *hook, const struct ct_
 		capture->control = ct_object__control(capture->object, sizeof(*capture->control));
 		ring = bpf_object__find_map_by_name(capture->object, "ct_ring");
 		capture->ring = ring_buffer__new(bpf_map__fd(ring), ct_on_ring, capture, NULL);
-		err = capture->control && capture->ring ? 0 : -errno;
+		err = capture->control && capture->ring ? ct_map_runtimes(capture) : -errno;
 		if (err)
-			snprintf(why, why_len, "its ring cannot be mapped: %s", strerror(-err));
+			snprintf(why, why_len, "its maps cannot be mapped: %s", strerror(-err));
 	}
 	if (err)
 		ct_unload(capture);
 	return err;
 }
 
-static int ct_prepare(struct ct_config *config, bool follow, char *why, size_t why_len)
+static int ct_prepare(struct ct_config *config, const struct ct_capture_options *options, char *why,
+		      size_t why_len)
 {
 	int err = ct_calibrate(&config->layout, why, why_len);
 
-	config->follow = follow;
+	config->follow = options->follow;
+	config->stacks = options->stacks;
 	config->self_tgid = (uint32_t)getpid();
 	return err;
 }
@@ -283,7 +306,7 @@ struct ct_capture *ct_capture__open_live(const struct ct_capture_options *option
 
 	if (!capture)
 		return NULL;
-	err = ct_prepare(&config, options->follow, why, sizeof(why));
+	err = ct_prepare(&config, options, why, sizeof(why));
 	if (err) {
 		ct_error("cannot trace on this kernel: %s ('cowtrace doctor' tells more)", why);
 		goto fail;
@@ -317,7 +340,8 @@ int ct_capture__probe(const char *hook, char *why, size_t why_len)
 {
 	struct ct_capture capture = { 0 };
 	struct ct_config config = { 0 };
-	int err = ct_prepare(&config, true, why, why_len);
+	const struct ct_capture_options options = { .follow = true };
+	int err = ct_prepare(&config, &options, why, why_len);
 
 	if (err)
 		return err;
@@ -358,6 +382,43 @@ int ct_capture__adopt(struct ct_capture *capture, pid_t pid)
 static int ct_map_fd(const struct ct_capture *capture, const char *name)
 {
 	return bpf_object__find_map_fd_by_name(capture->object, name);
+}
+
+/* The numbers that tasks without a slot have. */
+static void ct_spilled_numbers(void *context, bool *used)
+{
+	struct ct_capture *capture = context;
+	int fd = ct_map_fd(capture, "ct_spill");
+	uint64_t task, *last = NULL;
+	struct ct_slot slot;
+
+	while (capture->control->spilled && !bpf_map_get_next_key(fd, last, &task)) {
+		last = &task;
+		if (!bpf_map_lookup_elem(fd, &task, &slot))
+			used[(slot.who >> CT_TID_BITS) % CT_MAX_RUNTIMES] = true;
+	}
+}
+
+int ct_capture__set_runtime(struct ct_capture *capture, uint64_t image, uint32_t tid,
+			    const struct ct_runtime *runtime)
+{
+	int number = 0, err = 0;
+
+	if (runtime)
+		number = ct_runtimes__number(&capture->runtimes, runtime, ct_spilled_numbers,
+					     capture);
+	if (number < 0)
+		return number;
+	ct_runtimes__give(&capture->runtimes, image, tid, (uint32_t)number);
+	if (capture->control->spilled) {
+		capture->control->runtime_image = image;
+		capture->control->runtime_tid = tid;
+		capture->control->runtime = (uint32_t)number;
+		capture->control->sweep = CT_SWEEP_RUNTIME;
+		err = ct_object__run_iter(capture->sweep);
+		capture->control->sweep = CT_SWEEP_NONE;
+	}
+	return err;
 }
 
 /* Family events that found the ring full. One writer each, so taking them out races with nobody. */
@@ -416,6 +477,11 @@ uint64_t ct_capture__time_ns(const struct ct_capture *capture, uint32_t jiffies)
 	int64_t ticks = (int32_t)(jiffies - (uint32_t)capture->boot_jiffies);
 
 	return capture->boot_ns + (uint64_t)(ticks * (int64_t)capture->tick_ns);
+}
+
+uint64_t ct_capture__stacks_dropped(const struct ct_capture *capture)
+{
+	return capture->control->stacks_dropped;
 }
 
 uint64_t ct_capture__untraced(const struct ct_capture *capture)

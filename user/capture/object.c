@@ -6,6 +6,7 @@
 #include "capture/object.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,6 +82,41 @@ volatile void *ct_object__control(struct bpf_object *object, size_t len)
 	}
 	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 	return at == MAP_FAILED ? NULL : at;
+}
+
+int ct_object__bss(struct bpf_object *object, struct ct_object_bss *bss)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, ".bss");
+
+	bss->object = object;
+	bss->len = map ? bpf_map__value_size(map) : 0;
+	bss->at =
+		map ? mmap(NULL, bss->len, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0)
+		    : MAP_FAILED;
+	if (bss->at != MAP_FAILED)
+		return 0;
+	bss->at = NULL;
+	return map ? -errno : -EINVAL;
+}
+
+void *ct_object__variable(const struct ct_object_bss *bss, const char *name, size_t len)
+{
+	const struct btf *btf = bpf_object__btf(bss->object);
+	int id = btf ? btf__find_by_name_kind(btf, ".bss", BTF_KIND_DATASEC) : -ENOENT;
+	const struct btf_type *section = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+
+	for (uint16_t i = 0; section && i < btf_vlen(section); i++) {
+		const struct btf_var_secinfo *info = btf_var_secinfos(section) + i;
+		const struct btf_type *variable = btf__type_by_id(btf, info->type);
+
+		if (strcmp(btf__name_by_offset(btf, variable->name_off), name))
+			continue;
+		if (info->size != len || info->offset + len > bss->len)
+			break;
+		return (char *)bss->at + info->offset;
+	}
+	errno = EINVAL;
+	return NULL;
 }
 
 int ct_object__run_iter(const struct bpf_link *link)

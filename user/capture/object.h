@@ -18,6 +18,18 @@ struct bpf_object *ct_object__open(const char *name);
  */
 volatile void *ct_object__control(struct bpf_object *object, size_t len);
 
+/** struct ct_object_bss - .bss, shared with the running programs. */
+struct ct_object_bss {
+	struct bpf_object *object;
+	void *at;
+	size_t len;
+};
+
+/** ct_object__bss - map .bss. Return: 0 or -errno. Unmap at with munmap. */
+int ct_object__bss(struct bpf_object *object, struct ct_object_bss *bss);
+/** ct_object__variable - the variable @name, of @len bytes, in @bss. NULL with errno set. */
+void *ct_object__variable(const struct ct_object_bss *bss, const char *name, size_t len);
+
 /** ct_object__run_iter - let the iterator behind @link run once over all tasks. 0 or -errno. */
 int ct_object__run_iter(const struct bpf_link *link);
 

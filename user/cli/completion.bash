@@ -3,8 +3,8 @@
 
 _cowtrace() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} i
-	local options='-p --pid -d --duration -i --interval --by --no-follow --hook --json --plain --ring
-		-v --verbose -V --version --help --'
+	local options='-p --pid -d --duration -i --interval --by --no-follow --hook --json --faults --stacks
+		--plain --ring -v --verbose -V --version --help --'
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -25,9 +25,10 @@ _cowtrace() {
 	fi
 	case $prev in
 	-p | --pid) mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur") ;;
-	--by) mapfile -t COMPREPLY < <(compgen -W 'cell cause type writer page process' -- "$cur") ;;
+	--by) mapfile -t COMPREPLY < <(compgen -W 'cell cause type writer page process line function module' -- "$cur") ;;
 	--hook) mapfile -t COMPREPLY < <(compgen -W 'auto fexit kprobe tracepoint' -- "$cur") ;;
-	--json) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	--json | --faults) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	--stacks) mapfile -t COMPREPLY < <(compgen -W '1 4 16 64' -- "$cur") ;;
 	--ring) mapfile -t COMPREPLY < <(compgen -W '4M 16M 64M 256M' -- "$cur") ;;
 	-d | --duration | -i | --interval) ;;
 	*)

@@ -13,7 +13,20 @@
 
 const char *argp_program_version = "cowtrace " CT_VERSION;
 
-enum { CT_OPT_BY = 256, CT_OPT_NO_FOLLOW, CT_OPT_HOOK, CT_OPT_JSON, CT_OPT_RING, CT_OPT_PLAIN };
+#define CT_STACKS_DEFAULT 16
+#define CT_STACKS_MOST	  1000000
+#define CT_AXES		  "cell, cause, type, writer, page, process, line, function and module"
+
+enum {
+	CT_OPT_BY = 256,
+	CT_OPT_NO_FOLLOW,
+	CT_OPT_HOOK,
+	CT_OPT_JSON,
+	CT_OPT_FAULTS,
+	CT_OPT_STACKS,
+	CT_OPT_RING,
+	CT_OPT_PLAIN
+};
 
 static const struct argp_option ct_argp_options[] = {
 	{ "pid", 'p', "PID", 0, "Trace process PID and the children that it has and forks", 1 },
@@ -24,9 +37,14 @@ static const struct argp_option ct_argp_options[] = {
 	  "Redraw, or print a block, each SECONDS (default: 0.5 on a terminal; else 2 with -p and "
 	  "only a summary with CMD)",
 	  2 },
-	{ "by", CT_OPT_BY, "AXIS", 0, "Show cell, cause, type, writer, page or process first", 3 },
+	{ "by", CT_OPT_BY, "AXIS", 0,
+	  "Show cell, cause, type, writer, page, process, line, function or module first", 3 },
+	{ "stacks", CT_OPT_STACKS, "N", OPTION_ARG_OPTIONAL,
+	  "Take the stack of each N-th fault (default 16): Python lines, functions, modules", 3 },
 	{ "json", CT_OPT_JSON, "FILE", 0,
 	  "At the end write all counts as JSON, one line, to FILE ('-': standard output)", 3 },
+	{ "faults", CT_OPT_FAULTS, "FILE", 0,
+	  "Write each fault as a line of JSON, as it comes, to FILE ('-': standard output)", 3 },
 	{ "plain", CT_OPT_PLAIN, NULL, 0, "No live screen, even on a terminal", 3 },
 	{ "hook", CT_OPT_HOOK, "HOOK", 0,
 	  "fexit, kprobe or tracepoint (default: auto, the first of them that works here)", 4 },
@@ -42,6 +60,7 @@ static const char ct_doc[] =
 	"Examples:\n"
 	"  sudo cowtrace -p 812                     live, until it ends or Ctrl-C\n"
 	"  sudo cowtrace -p 812 -d 60 --by type     one minute, types of objects first\n"
+	"  sudo cowtrace -p 812 --by line           the Python lines that unshare memory\n"
 	"  sudo cowtrace --json out.json -- python3 app.py\n"
 	"  sudo cowtrace -p $(pgrep -of gunicorn) --json - | jq .totals\n"
 	"  sudo cowtrace doctor                     what this machine offers\n"
@@ -97,6 +116,21 @@ static size_t ct_parse_ring(struct argp_state *state, const char *arg)
 	return (size_t)value;
 }
 
+static unsigned int ct_parse_stacks(struct argp_state *state, const char *arg)
+{
+	unsigned long value;
+	char *end;
+
+	if (!arg)
+		return CT_STACKS_DEFAULT;
+	errno = 0;
+	value = strtoul(arg, &end, 10);
+	if (errno || end == arg || *end || *arg == '-' || value < 1 || value > CT_STACKS_MOST)
+		ct_usage_error(state, "--stacks takes a number from 1 to %d, not '%s'",
+			       CT_STACKS_MOST, arg);
+	return (unsigned int)value;
+}
+
 static const char *ct_parse_hook(struct argp_state *state, const char *arg)
 {
 	if (!strcmp(arg, "auto"))
@@ -109,8 +143,13 @@ static const char *ct_parse_hook(struct argp_state *state, const char *arg)
 	return NULL;
 }
 
-static void ct_check(struct argp_state *state, const struct ct_options *options)
+static void ct_check(struct argp_state *state, struct ct_options *options)
 {
+	if (ct_axis_is_sampled(options->axis) && !options->stacks)
+		options->stacks = CT_STACKS_DEFAULT;
+	if (options->json && options->faults && !strcmp(options->json, options->faults) &&
+	    strcmp(options->json, "-") != 0)
+		ct_usage_error(state, "--json and --faults cannot write the same file");
 	if (options->pid && options->command)
 		ct_usage_error(state, "-p and a command exclude each other");
 	if (!options->pid && !options->command)
@@ -137,11 +176,7 @@ static error_t ct_parse_one(int key, char *arg, struct argp_state *state)
 	case CT_OPT_BY:
 		options->axis = ct_axis_parse(arg);
 		if (options->axis == CT_AXIS_UNKNOWN)
-			ct_usage_error(
-				state,
-				"unknown axis '%s': there are cell, cause, type, writer, page and "
-				"process",
-				arg);
+			ct_usage_error(state, "unknown axis '%s': there are " CT_AXES, arg);
 		break;
 	case CT_OPT_NO_FOLLOW:
 		options->follow = false;
@@ -151,6 +186,12 @@ static error_t ct_parse_one(int key, char *arg, struct argp_state *state)
 		break;
 	case CT_OPT_JSON:
 		options->json = arg;
+		break;
+	case CT_OPT_FAULTS:
+		options->faults = arg;
+		break;
+	case CT_OPT_STACKS:
+		options->stacks = ct_parse_stacks(state, arg);
 		break;
 	case CT_OPT_RING:
 		options->ring_bytes = ct_parse_ring(state, arg);

@@ -22,13 +22,15 @@ enum ct_exit {
 };
 
 struct ct_options {
-	pid_t pid;	   /* 0: a command is started */
-	char **command;	   /* NULL-terminated; NULL with pid */
-	double duration_s; /* 0: until the target ends */
-	double interval_s; /* 0: the default for the kind of output */
-	const char *hook;  /* NULL: the first that works */
-	const char *json;  /* file name or "-"; NULL: none */
-	size_t ring_bytes; /* 0: the default */
+	pid_t pid;	     /* 0: a command is started */
+	char **command;	     /* NULL-terminated; NULL with pid */
+	double duration_s;   /* 0: until the target ends */
+	double interval_s;   /* 0: the default for the kind of output */
+	const char *hook;    /* NULL: the first that works */
+	const char *json;    /* file name or "-"; NULL: none */
+	const char *faults;  /* the same, of each fault as it comes */
+	size_t ring_bytes;   /* 0: the default */
+	unsigned int stacks; /* of each so many faults the stack is taken; 0: of none */
 	enum ct_axis axis;
 	bool follow, plain, verbose;
 };

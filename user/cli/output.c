@@ -49,7 +49,8 @@ static int ct_open_json(struct ct_output *output, const char *name)
 
 int ct_output__open(struct ct_output *output, const struct ct_options *options)
 {
-	bool json_on_stdout = options->json && !strcmp(options->json, "-");
+	bool json_on_stdout = (options->json && !strcmp(options->json, "-")) ||
+			      (options->faults && !strcmp(options->faults, "-"));
 	/* a command's own output is not to be mixed with ours */
 	int fd = options->command || json_on_stdout ? STDERR_FILENO : STDOUT_FILENO;
 	bool on_terminal = !options->command && !json_on_stdout && !options->plain &&

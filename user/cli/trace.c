@@ -31,6 +31,7 @@ struct ct_trace {
 	struct ct_target target;
 	struct ct_session session;
 	struct ct_output output;
+	struct ct_faults *faults;
 	int signal_fd;
 	int command_status; /* of a started command; -1: not known yet */
 	bool quit;
@@ -141,7 +142,9 @@ static void ct_say_tracing(const struct ct_trace *trace)
 
 static int ct_trace_run(struct ct_trace *trace)
 {
-	int status = ct_session__open(&trace->session, &trace->options, &trace->target), err;
+	int status = ct_session__open(&trace->session, &trace->options, &trace->target,
+				      trace->faults),
+	    err;
 
 	if (!status)
 		status = ct_target__release(&trace->target);
@@ -173,6 +176,10 @@ int ct_verb_trace(int argc, char **argv)
 		status = ct_check_privileges();
 	if (!status)
 		status = ct_output__open(&trace.output, &trace.options);
+	if (!status && trace.options.faults) {
+		trace.faults = ct_faults__open(trace.options.faults);
+		status = trace.faults ? 0 : CT_EXIT_FAILED;
+	}
 	if (!status && trace.options.command)
 		status = ct_target__start(&trace.target, trace.options.command);
 	if (status)
@@ -180,5 +187,7 @@ int ct_verb_trace(int argc, char **argv)
 	trace.signal_fd = ct_open_signals();
 	status = ct_trace_run(&trace);
 	ct_session__close(&trace.session);
+	if (ct_faults__close(trace.faults) && !status)
+		status = CT_EXIT_FAILED;
 	return status;
 }

@@ -17,6 +17,8 @@ struct ct_chunk {
 	uint64_t size;	 /* bytes from @user on that are the caller's (malloc_usable_size) */
 	bool in_use;
 	bool in_header; /* the address asked for lies in the chunk's header (size word) */
+	bool unproven;	/* a chunk in a mapping of its own, by its header only: it takes more
+			   evidence, such as an object in it */
 };
 
 /** ct_glibc__new - of the process that @source lends. NULL with @why: no [heap], no memory. */

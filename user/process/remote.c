@@ -5,6 +5,8 @@
  * The cache holds 4096 pages, two ways a set. A page is read alone: a pread of sixteen costs what
  * sixteen preads cost, and reading a neighbour that the target never touched would map the zero
  * page or a file's page there, and its next write would be another kind of fault than without us.
+ * Which pages it has touched is in /proc/PID/pagemap (bits 63 and 62 of 8 bytes a page: present,
+ * swapped; Documentation/admin-guide/mm/pagemap.rst), for readers that want many at once.
  */
 #include "process/remote.h"
 
@@ -17,6 +19,8 @@
 #define CT_WAYS		 2u
 #define CT_SETS		 2048u
 #define CT_ADDRESS_LIMIT (1ull << 63) /* pread takes no offset beyond */
+#define CT_PAGEMAP_BATCH 512u
+#define CT_PAGEMAP_HAS	 (3ull << 62) /* present or swapped */
 
 _Static_assert(CT_WAYS *CT_SETS == 4096, "remote.h promises 4096 pages");
 
@@ -27,8 +31,9 @@ struct ct_cached_page {
 
 struct ct_remote {
 	pid_t pid;
-	int mem;
-	uint64_t epoch; /* from 1; ct_remote__renew counts it up */
+	struct ct_remote_source source; /* read is NULL: /proc/PID */
+	int mem, pagemap;		/* -1: not open */
+	uint64_t epoch;			/* from 1; ct_remote__renew counts it up */
 	struct ct_cached_page pages[CT_SETS][CT_WAYS];
 	uint8_t used_last[CT_SETS]; /* the way to keep */
 	uint8_t *bytes;		    /* CT_PAGE_SIZE for each page; made at the first miss */
@@ -44,14 +49,29 @@ struct ct_remote *ct_remote__open(pid_t pid)
 		return NULL;
 	remote->pid = pid;
 	remote->epoch = 1;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	remote->pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
 	remote->mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (remote->mem < 0) {
 		err = errno == ENOENT ? ESRCH : errno;
-		free(remote);
+		ct_remote__close(remote);
 		errno = err;
 		return NULL;
 	}
+	return remote;
+}
+
+struct ct_remote *ct_remote__open_source(const struct ct_remote_source *source, pid_t pid)
+{
+	struct ct_remote *remote = calloc(1, sizeof(*remote));
+
+	if (!remote)
+		return NULL;
+	remote->pid = pid;
+	remote->epoch = 1;
+	remote->mem = remote->pagemap = -1;
+	remote->source = *source;
 	return remote;
 }
 
@@ -59,7 +79,10 @@ void ct_remote__close(struct ct_remote *remote)
 {
 	if (!remote)
 		return;
-	close(remote->mem);
+	if (remote->mem >= 0)
+		close(remote->mem);
+	if (remote->pagemap >= 0)
+		close(remote->pagemap);
 	free(remote->bytes);
 	free(remote);
 }
@@ -72,6 +95,8 @@ ssize_t ct_remote__read(struct ct_remote *remote, ct_raddr_t addr, void *buf, si
 		return -EFAULT;
 	if (len > CT_ADDRESS_LIMIT - addr)
 		len = CT_ADDRESS_LIMIT - addr;
+	if (remote->source.read)
+		return remote->source.read(remote->source.context, addr, buf, len);
 	while (done < len) {
 		ssize_t n =
 			pread(remote->mem, (char *)buf + done, len - done, (off_t)(addr + done));
@@ -117,6 +142,34 @@ const void *ct_remote__page(struct ct_remote *remote, ct_raddr_t addr)
 	ways[way] = (struct ct_cached_page){ .number = number, .epoch = remote->epoch };
 	remote->used_last[set] = (uint8_t)way;
 	return bytes;
+}
+
+bool ct_remote__present(struct ct_remote *remote, ct_raddr_t addr, size_t count, uint8_t *present)
+{
+	uint64_t entries[CT_PAGEMAP_BATCH];
+	uint64_t number = addr / CT_PAGE_SIZE;
+
+	if (addr >= CT_ADDRESS_LIMIT)
+		return false;
+	if (remote->source.read) {
+		for (size_t i = 0; i < count; i++)
+			present[i] = remote->source.present(remote->source.context,
+							    (number + i) * CT_PAGE_SIZE);
+		return true;
+	}
+	for (size_t done = 0; done < count;) {
+		size_t batch = count - done < CT_PAGEMAP_BATCH ? count - done : CT_PAGEMAP_BATCH;
+		ssize_t n = pread(remote->pagemap, entries, batch * sizeof(*entries),
+				  (off_t)((number + done) * sizeof(*entries)));
+
+		if (n < (ssize_t)sizeof(*entries))
+			return false; /* also where pagemap ends: above user space */
+		batch = (size_t)n / sizeof(*entries);
+		for (size_t i = 0; i < batch; i++)
+			present[done + i] = (entries[i] & CT_PAGEMAP_HAS) != 0;
+		done += batch;
+	}
+	return true;
 }
 
 void ct_remote__renew(struct ct_remote *remote)

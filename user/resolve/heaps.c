@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -17,7 +18,13 @@
 #define CT_MAPS_REST	     20
 #define CT_MAPS_REST_AT_FORK 4 /* then it may be the last chance */
 
-static uint64_t ct_now_ns(void)
+/* A process just started has no interpreter at its first instruction. */
+#define CT_YOUNG_NS	2000000000ull
+#define CT_ASK_YOUNG_NS 10000000ull
+#define CT_ASK_NS	1000000000ull
+#define CT_ATTACH_REST	20 /* looking for heaps may take a twentieth of the time */
+
+uint64_t ct_monotonic_ns(void)
 {
 	struct timespec now;
 
@@ -36,10 +43,34 @@ static uint64_t ct_modules_of(const struct ct_maps *maps)
 	return sum;
 }
 
-static void ct_heaps_attach(struct ct_heaps *heaps)
+/* Ask the readers which interpreter this is, and count a change. */
+static void ct_heaps_ask(struct ct_heaps *heaps)
+{
+	struct ct_interpreter found;
+
+	heaps->asked_ns = ct_monotonic_ns();
+	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
+		if (!heaps->heap[i] || !ct_readers[i]->interpreter)
+			continue;
+		memset(&found, 0, sizeof(found)); /* compared whole, padding too */
+		if (!ct_readers[i]->interpreter(heaps->heap[i], &found))
+			continue;
+		if (heaps->interpreter_reader == i &&
+		    !memcmp(&found, &heaps->interpreter, sizeof(found)))
+			return;
+		memcpy(&heaps->interpreter, &found, sizeof(found));
+		heaps->interpreter_reader = i;
+		heaps->interpreter_serial++;
+		return;
+	}
+	/* one that was there once stays: what it said is true of the children it forked */
+}
+
+/* @again: ask readers that found nothing, even if no file was mapped or unmapped since. */
+static void ct_heaps_attach(struct ct_heaps *heaps, bool again)
 {
 	uint64_t modules = ct_modules_of(heaps->source.maps);
-	bool new_modules = modules != heaps->modules;
+	bool new_modules = again || modules != heaps->modules;
 
 	heaps->modules = modules;
 	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
@@ -56,18 +87,19 @@ static void ct_heaps_attach(struct ct_heaps *heaps)
 			ct_debug("pid %d has no %s heap: %s", heaps->source.maps->pid,
 				 ct_readers[i]->name, why);
 	}
+	ct_heaps_ask(heaps);
 }
 
-struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct_names *types)
+struct ct_heaps *ct_heaps__open(pid_t pid, const struct ct_heap_source *source)
 {
 	struct ct_heaps *heaps = calloc(1, sizeof(*heaps));
 
 	if (!heaps)
 		return NULL;
 	heaps->references = 1;
-	heaps->source.symbols = symbols;
-	heaps->source.types = types;
-	heaps->maps_read_ns = ct_now_ns();
+	heaps->source = *source;
+	heaps->interpreter_reader = -1;
+	heaps->opened_ns = heaps->maps_read_ns = ct_monotonic_ns();
 	heaps->source.maps = ct_maps__read(pid);
 	if (!heaps->source.maps || !heaps->source.maps->count) {
 		int err = heaps->source.maps ? ESRCH : errno;
@@ -78,8 +110,8 @@ struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct
 		return NULL;
 	}
 	heaps->source.memory = ct_remote__open(pid);
-	ct_heaps_attach(heaps);
-	heaps->maps_cost_ns = ct_now_ns() - heaps->maps_read_ns;
+	ct_heaps_attach(heaps, false);
+	heaps->maps_cost_ns = ct_monotonic_ns() - heaps->maps_read_ns;
 	return heaps;
 }
 
@@ -103,25 +135,25 @@ void ct_heaps__put(struct ct_heaps *heaps)
 }
 
 /* Read the mappings anew. Of a process that is gone the old ones stay, which are right for it. */
-static void ct_heaps_refresh(struct ct_heaps *heaps)
+static void ct_heaps_refresh(struct ct_heaps *heaps, bool again)
 {
 	struct ct_maps *maps, *old = heaps->source.maps;
 
-	heaps->maps_read_ns = ct_now_ns();
+	heaps->maps_read_ns = ct_monotonic_ns();
 	maps = ct_maps__read(old->pid);
 	if (!maps || !maps->count) {
 		ct_maps__put(maps);
 		return;
 	}
 	heaps->source.maps = maps;
-	ct_heaps_attach(heaps);
+	ct_heaps_attach(heaps, again);
 	ct_maps__put(old);
-	heaps->maps_cost_ns = ct_now_ns() - heaps->maps_read_ns;
+	heaps->maps_cost_ns = ct_monotonic_ns() - heaps->maps_read_ns;
 }
 
 static bool ct_heaps_old(const struct ct_heaps *heaps, unsigned int rest)
 {
-	return ct_now_ns() - heaps->maps_read_ns >= rest * heaps->maps_cost_ns;
+	return ct_monotonic_ns() - heaps->maps_read_ns >= rest * heaps->maps_cost_ns;
 }
 
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
@@ -130,7 +162,7 @@ bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
 		return true;
 	if (!ct_heaps_old(heaps, CT_MAPS_REST))
 		return false;
-	ct_heaps_refresh(heaps);
+	ct_heaps_refresh(heaps, false);
 	return ct_maps__find(heaps->source.maps, address) != NULL;
 }
 
@@ -139,7 +171,43 @@ void ct_heaps__mark_stale(struct ct_heaps *heaps)
 	heaps->stale = true;
 	/* at once: by the child's first fault the parent may be gone */
 	if (ct_heaps_old(heaps, CT_MAPS_REST_AT_FORK))
-		ct_heaps_refresh(heaps);
+		ct_heaps_refresh(heaps, false);
+}
+
+/* Is there a file that holds an interpreter, which is not up yet? */
+static bool ct_heaps_expects(const struct ct_heaps *heaps)
+{
+	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++)
+		if (heaps->heap[i] && ct_readers[i]->interpreter)
+			return true;
+	return false;
+}
+
+void ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns)
+{
+	bool young = now_ns - heaps->opened_ns < CT_YOUNG_NS;
+	uint64_t rest_ns = young ? CT_ASK_YOUNG_NS : CT_ASK_NS;
+
+	if (!heaps->source.memory || now_ns - heaps->asked_ns < rest_ns ||
+	    now_ns - heaps->maps_read_ns < CT_ATTACH_REST * heaps->maps_cost_ns)
+		return;
+	/* one that is known is asked again when the process forks or maps something: what was
+	 * read of its memory since is as it was then, and is not to be dropped */
+	if (heaps->interpreter_reader < 0 && (young || ct_heaps_expects(heaps))) {
+		ct_remote__renew(heaps->source.memory);
+		ct_heaps_refresh(heaps, young);
+	}
+	heaps->asked_ns = now_ns;
+}
+
+bool ct_heaps__source_line(struct ct_heaps *heaps, const struct ct_frame *frame,
+			   struct ct_source_line *line)
+{
+	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++)
+		if (heaps->heap[i] && ct_readers[i]->source_line &&
+		    ct_readers[i]->source_line(heaps->heap[i], frame, line))
+			return true;
+	return false;
 }
 
 struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
@@ -151,7 +219,7 @@ struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
 		heaps->stale = false;
 		if (heaps->source.memory)
 			ct_remote__renew(heaps->source.memory);
-		ct_heaps_attach(heaps);
+		ct_heaps_attach(heaps, false);
 	}
 	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
 		if (!heaps->heap[i] ||

@@ -20,10 +20,15 @@ struct ct_heaps {
 	uint64_t modules; /* of which files it was made when readers were last asked to attach */
 	bool stale;	  /* the process forked since: what is cached of its memory may be old */
 	unsigned int references;
+	uint64_t opened_ns, asked_ns;	 /* when interpreters were last asked for */
+	unsigned int interpreter_serial; /* counts changes of what follows */
+	int interpreter_reader;		 /* index of the reader that found it; -1: none */
+	struct ct_interpreter interpreter;
 };
 
-/** ct_heaps__open - of a living process. NULL with errno: ESRCH, EACCES, ENOMEM. */
-struct ct_heaps *ct_heaps__open(pid_t pid, struct ct_symbols *symbols, struct ct_names *types);
+/** ct_heaps__open - of a living process; @source says all but maps and memory. NULL with errno:
+ *  ESRCH, EACCES, ENOMEM. */
+struct ct_heaps *ct_heaps__open(pid_t pid, const struct ct_heap_source *source);
 struct ct_heaps *ct_heaps__get(struct ct_heaps *heaps);
 void ct_heaps__put(struct ct_heaps *heaps);
 /** ct_heaps__locate - the first reader's answer. @reader: its index in ct_readers. */
@@ -34,5 +39,14 @@ struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address);
 /** ct_heaps__mark_stale - the process has forked: read its memory anew before the next answer. */
 void ct_heaps__mark_stale(struct ct_heaps *heaps);
+/** ct_heaps__look_again - if it is time: has an interpreter come up since, or another one in it?
+ *  Often while the process is young, seldom later. */
+void ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns);
+/** ct_heaps__source_line - a frame in words, by the first reader that knows it. */
+bool ct_heaps__source_line(struct ct_heaps *heaps, const struct ct_frame *frame,
+			   struct ct_source_line *line);
+
+/** ct_monotonic_ns - CLOCK_MONOTONIC. */
+uint64_t ct_monotonic_ns(void);
 
 #endif /* CT_RESOLVE_HEAPS_H */

@@ -46,17 +46,30 @@ void ct_image__free(struct ct_image *image)
 	free(image);
 }
 
-struct ct_heaps *ct_image__own(struct ct_image *image, struct ct_symbols *symbols,
-			       struct ct_names *types)
+struct ct_heaps *ct_image__own(struct ct_image *image, const struct ct_heap_source *source)
 {
 	if (!image->own && !image->tried_own) {
 		image->tried_own = true;
-		image->own = ct_heaps__open(image->pid, symbols, types);
+		image->own = ct_heaps__open(image->pid, source);
 		if (!image->own)
 			ct_debug("memory of pid %d cannot be read: %s", image->pid,
 				 strerror(errno));
 	}
 	return image->own;
+}
+
+uint32_t ct_image__collection(struct ct_image *image, uint32_t phase)
+{
+	uint32_t generation = CT_PHASE_GENERATION(phase), finished = CT_PHASE_COLLECTIONS(phase);
+
+	if (!(phase & CT_PHASE_COLLECTING) || !(phase & CT_PHASE_COUNTED) ||
+	    generation >= CT_ARRAY_SIZE(image->finished))
+		return 0;
+	if (!image->collected[generation]) {
+		image->collected[generation] = true;
+		image->finished[generation] = finished;
+	}
+	return ((finished - image->finished[generation]) & 0xffffff) + 1; /* it wraps at 24 bits */
 }
 
 char *ct_command_of(pid_t pid, const char *comm)

@@ -1,60 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/*
- * resolver.c - records made samples.
- *
- * Which memory explains a fault? The page that was copied is one that the image had when it was
- * forked, so its parent's heap explains it: the parent still has the bytes as they were, while the
- * child is just changing them and may be gone when we look. What the image mapped since, and what
- * it shares with children of its own, its own heap explains.
- */
+/* resolver.c - the family of images followed, and records made samples. */
 #include "resolve/resolver.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
-#include "resolve/cause.h"
-#include "resolve/image.h"
+#include "resolve/impl.h"
 
-#define CT_UNDO_SLOTS 1024
-#define CT_MAX_ENDED  4096 /* images kept after their end, for records that come late */
-
-/* The last sample of a thread: what an undo takes back, exactly as it was counted. */
-struct ct_last_sample {
-	uint32_t tid;
-	struct ct_sample sample;
-};
-
-struct ct_resolver {
-	struct ct_names *types, *writers;
-	struct ct_symbols *symbols;
-	struct ct_resolver_events events;
-	struct ct_map images; /* id -> struct ct_image * */
-	struct ct_image *latest;
-	uint64_t ended[CT_MAX_ENDED];
-	size_t n_ended, alive;
-	pid_t launcher;
-	struct ct_last_sample undo[CT_UNDO_SLOTS];
-};
-
-struct ct_resolver *ct_resolver__new(struct ct_names *types, struct ct_names *writers,
+struct ct_resolver *ct_resolver__new(const struct ct_resolver_names *names,
 				     const struct ct_resolver_events *events, pid_t launcher)
 {
 	struct ct_resolver *resolver = calloc(1, sizeof(*resolver));
 
 	if (!resolver)
 		return NULL;
-	resolver->types = types;
-	resolver->writers = writers;
+	resolver->names = *names;
 	resolver->events = *events;
 	resolver->launcher = launcher;
-	resolver->symbols = ct_symbols__new(writers);
+	resolver->symbols = ct_symbols__new(names->writers);
 	if (!resolver->symbols) {
 		free(resolver);
 		return NULL;
 	}
+	resolver->source = (struct ct_heap_source){ .symbols = resolver->symbols,
+						    .types = names->types,
+						    .lines = names->lines };
 	return resolver;
 }
 
@@ -65,6 +36,8 @@ void ct_resolver__free(struct ct_resolver *resolver)
 
 	if (!resolver)
 		return;
+	ct_pending__free(resolver->pending);
+	ct_stacks__free(resolver->stacks);
 	while (ct_map__next(&resolver->images, &cursor, &id, &image))
 		ct_image__free((struct ct_image *)(uintptr_t)image);
 	ct_map__free(&resolver->images);
@@ -126,6 +99,10 @@ static void ct_end_image(struct ct_resolver *resolver, struct ct_image *image, u
 
 	if (!image || image->ended)
 		return;
+	if (image->own)
+		ct_pending__work(resolver, image->own, false);
+	if (image->inherited) /* while the parent is there: it may be the next to go */
+		ct_pending__work(resolver, image->inherited, false);
 	ct_image__end(image);
 	resolver->alive--;
 	if (image->row != CT_ROW_NONE)
@@ -144,11 +121,14 @@ static int ct_on_fork(struct ct_resolver *resolver, const struct ct_record_task 
 
 	if (parent) {
 		parent->has_forked = true;
-		heaps = ct_image__own(parent, resolver->symbols, resolver->types);
-		if (heaps)
+		heaps = ct_image__own(parent, &resolver->source);
+		if (heaps) {
+			ct_pending__work(resolver, heaps, false);
 			ct_heaps__mark_stale(heaps);
-		else
+			ct_runtimes__tell(resolver, parent, 0);
+		} else {
 			heaps = parent->inherited;
+		}
 	}
 	child = ct_find_image(resolver, event->rec.image);
 	if (!child)
@@ -158,6 +138,7 @@ static int ct_on_fork(struct ct_resolver *resolver, const struct ct_record_task 
 		return -ENOMEM;
 	if (!child->inherited)
 		child->inherited = ct_heaps__get(heaps);
+	ct_runtimes__tell(resolver, child, event->rec.tid);
 	return 0;
 }
 
@@ -182,6 +163,9 @@ static int ct_on_family_event(struct ct_resolver *resolver, const struct ct_reco
 			resolver->launcher = 0; /* from here on it is the target */
 		if (old && old->pid == pid) {
 			parent_pid = old->parent_pid;
+			if (old->has_runtime && resolver->events.runtime_found)
+				resolver->events.runtime_found(resolver->events.context,
+							       event.rec.image, 0, NULL);
 			ct_end_image(resolver, old, ts_ns);
 		} else if (event.other_image) {
 			parent_pid = (pid_t)CT_IMAGE_TGID(event.other_image);
@@ -205,7 +189,8 @@ static int ct_on_family_event(struct ct_resolver *resolver, const struct ct_reco
 	if (!image)
 		return -ENOMEM;
 	/* look at it while it lives: a short program may be gone by its first fault's turn */
-	ct_image__own(image, resolver->symbols, resolver->types);
+	ct_image__own(image, &resolver->source);
+	ct_runtimes__tell(resolver, image, 0);
 	return 0;
 }
 
@@ -230,83 +215,54 @@ uint32_t ct_resolver__row(struct ct_resolver *resolver, uint64_t image)
 	return found ? found->row : CT_ROW_NONE;
 }
 
-/* The heaps that explain @address in @image; NULL when all that could are gone. */
-static struct ct_heaps *ct_heaps_for(struct ct_resolver *resolver, struct ct_image *image,
-				     ct_raddr_t address)
-{
-	struct ct_heaps *own;
-
-	if (image->inherited && !image->has_forked &&
-	    ct_maps__find(image->inherited->source.maps, address))
-		return image->inherited;
-	own = ct_image__own(image, resolver->symbols, resolver->types);
-	if (own && (ct_heaps__covers(own, address) || !image->inherited))
-		return own;
-	if (image->inherited && ct_heaps__covers(image->inherited, address))
-		return image->inherited;
-	return own ? own : image->inherited;
-}
-
-static uint32_t ct_foreign_writer(struct ct_resolver *resolver, uint32_t tid)
-{
-	char path[64], comm[32] = "";
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/comm", tid);
-	f = fopen(path, "re");
-	if (f) {
-		if (!fgets(comm, sizeof(comm), f))
-			comm[0] = '\0';
-		fclose(f);
-		comm[strcspn(comm, "\n")] = '\0';
-	}
-	return ct_names__id(resolver->writers, "[another process]", *comm ? comm : "unknown");
-}
-
-static uint32_t ct_writer_of(struct ct_resolver *resolver, struct ct_image *image,
-			     const struct ct_record *record)
-{
-	struct ct_heaps *heaps;
-
-	if (record->flags & CT_FLAG_FOREIGN)
-		return ct_foreign_writer(resolver, record->tid);
-	heaps = ct_heaps_for(resolver, image, record->ip);
-	return heaps ? ct_symbols__writer(resolver->symbols, heaps->source.maps, record->ip) : 0;
-}
-
-static void ct_explain(struct ct_resolver *resolver, struct ct_image *image,
-		       const struct ct_record *record, size_t len, struct ct_sample *sample)
-{
-	struct ct_heaps *heaps = ct_heaps_for(resolver, image, record->address);
-	struct ct_bytes before = { 0 };
-	struct ct_place place = { 0 };
-	int reader = -1;
-
-	if ((record->flags & CT_FLAG_BYTES) && len >= sizeof(struct ct_record_bytes)) {
-		const struct ct_record_bytes *more = (const struct ct_record_bytes *)record;
-
-		before = (struct ct_bytes){ more->bytes_address, more->bytes, CT_BYTES_LEN };
-	}
-	if (heaps)
-		place = ct_heaps__locate(heaps, record->address, &before, &reader);
-	sample->cell = (uint8_t)place.cell;
-	sample->type = place.type;
-	sample->writer = ct_writer_of(resolver, image, record);
-	sample->cause = (uint8_t)ct_cause_of(&place, reader,
-					     ct_names__name(resolver->writers, sample->writer));
-}
-
 _Static_assert((int)CT_FAULT_COPY == (int)CT_KIND_COPY &&
 		       (int)CT_FAULT_ZERO_FILL == (int)CT_KIND_ZERO_FILL &&
 		       (int)CT_FAULT_COUNT == (int)CT_KIND_COUNT,
 	       "enum ct_fault is enum ct_kind as the layers above know it");
 
+/* What a fault is, but for its count; remembered, for it may be taken back. */
+static void ct_resolve_fault(struct ct_resolver *resolver, struct ct_image *image,
+			     const struct ct_record *record, size_t len, struct ct_sample *sample)
+{
+	struct ct_last_sample *last = ct_last_of(resolver, record->tid);
+	struct ct_heaps *heaps = NULL;
+	int reader;
+
+	*sample = (struct ct_sample){
+		.ts_ns = resolver->events.time_ns(resolver->events.context, record->jiffies),
+		.address = record->address,
+		.process = image->row,
+		.count = record->type == CT_REC_UNDO ? -1 : 1,
+		.fault = record->kind,
+		.page_shift = record->page_shift,
+		.unread = record->flags & CT_FLAG_UNREAD,
+		.pid = (uint32_t)image->pid,
+		.tid = record->tid,
+	};
+	if (record->kind != CT_KIND_REUSE && record->kind != CT_KIND_ZERO_FILL) {
+		heaps = ct_explain(resolver, image, record, len, sample, &reader);
+		sample->collection = ct_image__collection(image, record->phase);
+		sample->generation = (uint8_t)CT_PHASE_GENERATION(record->phase);
+	}
+	if (resolver->stacks)
+		ct_stacks__take(resolver, image, record, sample);
+	last->tid = record->tid;
+	last->sample = *sample;
+	last->ticket = 0;
+	if (heaps && record->type == CT_REC_FAULT)
+		last->ticket = ct_pending__add(resolver, heaps, reader, sample, record->tid);
+}
+
 int ct_resolver__resolve(struct ct_resolver *resolver, const struct ct_record *record, size_t len,
 			 struct ct_sample *sample)
 {
-	struct ct_last_sample *last = &resolver->undo[record->tid % CT_UNDO_SLOTS];
+	struct ct_last_sample *last = ct_last_of(resolver, record->tid);
 	struct ct_image *image;
 
+	if (record->type == CT_REC_STACK) {
+		ct_stacks__keep(resolver, (const struct ct_record_stack *)record, len);
+		return 0;
+	}
 	if (record->type != CT_REC_FAULT && record->type != CT_REC_UNDO)
 		return len >= sizeof(struct ct_record_task)
 			       ? ct_on_family_event(resolver, (const struct ct_record_task *)record)
@@ -318,22 +274,23 @@ int ct_resolver__resolve(struct ct_resolver *resolver, const struct ct_record *r
 		return 0;
 	if (record->type == CT_REC_UNDO && last->tid == record->tid &&
 	    last->sample.address == record->address && last->sample.process == image->row) {
+		ct_pending__forget(resolver, last->ticket);
+		last->ticket = 0;
 		*sample = last->sample;
 		sample->count = -1;
 		return 1;
 	}
-	*sample = (struct ct_sample){
-		.ts_ns = resolver->events.time_ns(resolver->events.context, record->jiffies),
-		.address = record->address,
-		.process = image->row,
-		.count = record->type == CT_REC_UNDO ? -1 : 1,
-		.fault = record->kind,
-		.page_shift = record->page_shift,
-		.unread = record->flags & CT_FLAG_UNREAD,
-	};
-	if (record->kind != CT_KIND_REUSE && record->kind != CT_KIND_ZERO_FILL)
-		ct_explain(resolver, image, record, len, sample);
-	last->tid = record->tid;
-	last->sample = *sample;
+	ct_resolve_fault(resolver, image, record, len, sample);
 	return 1;
+}
+
+void ct_resolver__work(struct ct_resolver *resolver, bool last)
+{
+	ct_runtimes__look(resolver);
+	ct_pending__work(resolver, NULL, last);
+}
+
+void ct_resolver__bytes(const struct ct_resolver *resolver, struct ct_resolver_bytes *bytes)
+{
+	*bytes = resolver->bytes;
 }

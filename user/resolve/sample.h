@@ -21,6 +21,9 @@ enum ct_fault {
 	CT_FAULT_COUNT
 };
 
+/** In a list of frames: the id is of (object file, symbol), not of (file, "LINE FUNCTION"). */
+#define CT_FRAME_NATIVE 0x80000000u
+
 struct ct_sample {
 	uint64_t ts_ns;
 	ct_raddr_t address;
@@ -32,7 +35,17 @@ struct ct_sample {
 	uint8_t cell;	  /* enum ct_cell */
 	uint8_t cause;	  /* enum ct_cause */
 	uint8_t page_shift;
-	bool unread; /* copy_file of a page never mapped before */
+	bool unread;	     /* copy_file of a page never mapped before */
+	bool sampled;	     /* one of those of which the stack was taken: it counts by line, too */
+	bool correction;     /* of a sample already counted: more is known of it now */
+	uint8_t generation;  /* that was being collected, if collection is not 0 */
+	uint32_t collection; /* 1: the first of that generation since the image began */
+	uint32_t line, function, module, stack; /* ids of the innermost frame, of all frames */
+	uint32_t offset, size; /* of the address from object; of the object; bytes */
+	ct_raddr_t object;     /* 0 unknown */
+	ct_raddr_t owner;      /* of a buffer whose owner was found later */
+	const char *heap;      /* the reader that answered; NULL: none */
+	uint32_t pid, tid;
 };
 
 #endif /* CT_RESOLVE_SAMPLE_H */

@@ -227,7 +227,7 @@ struct ct_snapshot *ct_tally__snapshot(struct ct_tally *tally, const struct ct_r
 	snapshot->all_pages = tally->pages.unshared;
 	if (ct_snapshot_types(snapshot, tally) && ct_snapshot_writers(snapshot, tally) &&
 	    ct_snapshot_processes(snapshot, tally) && ct_snapshot_regions(snapshot, tally) &&
-	    ct_snapshot_pages(snapshot, tally, max_pages))
+	    ct_snapshot_pages(snapshot, tally, max_pages) && ct_snapshot_sampled(snapshot, tally))
 		return snapshot;
 	ct_snapshot__free(snapshot);
 	return NULL;
@@ -242,5 +242,11 @@ void ct_snapshot__free(struct ct_snapshot *snapshot)
 	free(snapshot->pages);
 	free(snapshot->processes);
 	free(snapshot->regions);
+	free(snapshot->collections);
+	free(snapshot->lines);
+	free(snapshot->functions);
+	free(snapshot->modules);
+	free(snapshot->stacks);
+	free(snapshot->frames);
 	free(snapshot);
 }

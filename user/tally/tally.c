@@ -52,6 +52,14 @@ static void ct_totals_add(struct ct_totals *totals, unsigned int fault, unsigned
 		totals->copy_file_unread += count;
 }
 
+void ct_tally__with_stacks(struct ct_tally *tally, const struct ct_names *lines,
+			   const struct ct_lists *stacks, unsigned int every)
+{
+	tally->line_names = lines;
+	tally->stack_lists = stacks;
+	tally->stacks_every = every;
+}
+
 struct ct_tally *ct_tally__new(const struct ct_names *types, const struct ct_names *writers)
 {
 	struct ct_tally *tally = calloc(1, sizeof(*tally));
@@ -85,6 +93,9 @@ void ct_tally__free(struct ct_tally *tally)
 	free(tally->writers);
 	ct_names__free(tally->commands);
 	ct_pages__free(&tally->pages);
+	ct_map__free(&tally->collections);
+	for (int axis = 0; axis < CT_SAMPLED_COUNT; axis++)
+		free(tally->sampled[axis].list);
 	free(tally);
 }
 
@@ -187,11 +198,11 @@ void ct_tally__set_ended(struct ct_tally *tally, uint32_t process, uint64_t end_
 	ct_tally_enqueue(tally, process);
 }
 
-/* Makes @list, an array of @size bytes an element, long enough for @id; new elements are zero. */
-static bool ct_tally_reach(void **list, uint32_t *count, size_t size, uint32_t id,
-			   const struct ct_names *names)
+/* Makes @list, an array of @size bytes an element, long enough for @id, of which @limit is the
+ * highest that was given; new elements are zero. */
+static bool ct_tally_reach(void **list, uint32_t *count, size_t size, uint32_t id, uint32_t limit)
 {
-	uint32_t limit = ct_names__count(names), want;
+	uint32_t want;
 	char *bigger;
 
 	if (id < *count)
@@ -218,11 +229,11 @@ static void ct_tally_add_detail(struct ct_tally *tally, const struct ct_sample *
 	/* out of memory or a wild id: counted as unknown, so that the sums still hold */
 	if (type >= tally->n_types &&
 	    !ct_tally_reach((void **)&tally->types, &tally->n_types, sizeof(*tally->types), type,
-			    tally->type_names))
+			    ct_names__count(tally->type_names)))
 		type = 0;
 	if (writer >= tally->n_writers &&
 	    !ct_tally_reach((void **)&tally->writers, &tally->n_writers, sizeof(*tally->writers),
-			    writer, tally->writer_names))
+			    writer, ct_names__count(tally->writer_names)))
 		writer = 0;
 	tally->cells[cell] += sample->count;
 	tally->causes[cause] += sample->count;
@@ -233,6 +244,41 @@ static void ct_tally_add_detail(struct ct_tally *tally, const struct ct_sample *
 		ct_tally_row(tally, sample->process)->cells[cell] += sample->count;
 		ct_tally_row(tally, sample->process)->causes[cause] += sample->count;
 	}
+}
+
+/* One of those whose stack was taken. A wild id, or no memory: the sample is of the unknown. */
+static void ct_tally_add_sampled(struct ct_tally *tally, const struct ct_sample *sample)
+{
+	const uint32_t ids[CT_SAMPLED_COUNT] = { sample->line, sample->function, sample->module,
+						 sample->stack };
+
+	if (!tally->stacks_every)
+		return;
+	tally->samples += sample->count;
+	for (int axis = 0; axis < CT_SAMPLED_COUNT; axis++) {
+		struct ct_sampled_count *count = &tally->sampled[axis];
+		uint32_t id = ids[axis], limit = axis == CT_BY_STACK
+							 ? ct_lists__count(tally->stack_lists)
+							 : ct_names__count(tally->line_names);
+
+		if (id >= count->count && !ct_tally_reach((void **)&count->list, &count->count,
+							  sizeof(*count->list), id, limit))
+			id = 0;
+		if (id < count->count || ct_tally_reach((void **)&count->list, &count->count,
+							sizeof(*count->list), 0, limit))
+			count->list[id] += sample->count;
+	}
+}
+
+static void ct_tally_add_collection(struct ct_tally *tally, const struct ct_sample *sample)
+{
+	uint64_t key = ct_collection_key(sample->process, sample->generation, sample->collection);
+	uint64_t *count = ct_map__find(&tally->collections, key);
+
+	if (!count && ct_map__count(&tally->collections) < CT_COLLECTIONS_MOST)
+		count = ct_map__at(&tally->collections, key);
+	if (count)
+		*count += (uint64_t)(int64_t)sample->count;
 }
 
 static int ct_tally_add_page(struct ct_tally *tally, ct_raddr_t address, unsigned int shift,
@@ -258,6 +304,10 @@ int ct_tally__add(struct ct_tally *tally, const struct ct_sample *sample)
 	if (!ct_fault_unshares(sample->fault))
 		return known ? 0 : -ENOMEM;
 	ct_tally_add_detail(tally, sample);
+	if (sample->sampled)
+		ct_tally_add_sampled(tally, sample);
+	if (sample->collection && known)
+		ct_tally_add_collection(tally, sample);
 	err = ct_tally_add_page(tally, sample->address, shift, sample->process, sample->count);
 	return known ? err : -ENOMEM;
 }
@@ -294,6 +344,12 @@ void ct_tally__reset(struct ct_tally *tally)
 	memset(tally->types, 0, tally->n_types * sizeof(*tally->types));
 	memset(tally->writers, 0, tally->n_writers * sizeof(*tally->writers));
 	ct_pages__clear(&tally->pages);
+	ct_map__free(&tally->collections);
+	tally->samples = 0;
+	for (int axis = 0; axis < CT_SAMPLED_COUNT; axis++)
+		if (tally->sampled[axis].count)
+			memset(tally->sampled[axis].list, 0,
+			       tally->sampled[axis].count * sizeof(*tally->sampled[axis].list));
 	tally->queue_head = tally->queue_tail = CT_NO_ROW;
 	for (uint32_t i = 0; i < tally->n_processes; i++) {
 		struct ct_process *row = ct_tally_row(tally, i);
@@ -308,7 +364,11 @@ void ct_tally__reset(struct ct_tally *tally)
 
 size_t ct_tally__memory(const struct ct_tally *tally)
 {
-	return sizeof(*tally) + tally->n_types * sizeof(*tally->types) +
+	size_t sampled = tally->collections.capacity * sizeof(*tally->collections.slots);
+
+	for (int axis = 0; axis < CT_SAMPLED_COUNT; axis++)
+		sampled += tally->sampled[axis].count * sizeof(*tally->sampled[axis].list);
+	return sampled + sizeof(*tally) + tally->n_types * sizeof(*tally->types) +
 	       tally->n_writers * sizeof(*tally->writers) +
 	       tally->n_chunks *
 		       (sizeof(*tally->chunks) + CT_CHUNK_ROWS * sizeof(**tally->chunks)) +

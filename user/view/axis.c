@@ -5,7 +5,8 @@
 #include "view/view.h"
 
 static const char *const ct_axis_names[CT_AXIS_COUNT] = {
-	"unknown", "cell", "cause", "type", "writer", "page", "process",
+	"unknown", "cell",    "cause", "type",	   "writer",
+	"page",	   "process", "line",  "function", "module",
 };
 
 const char *ct_axis_name(enum ct_axis axis)

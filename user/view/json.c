@@ -159,6 +159,111 @@ static json_t *ct_json_region(const struct ct_snapshot *snapshot, size_t i)
 	return ct_json_done(object, ok);
 }
 
+static json_t *ct_json_line_row(const struct ct_line_row *row, enum ct_axis axis)
+{
+	json_t *object = json_object();
+	bool ok = object;
+
+	if (axis == CT_AXIS_LINE)
+		ok = ct_json_set(object, "file", ct_json_string(row->file)) &&
+		     ct_json_set(object, "line", row->line ? json_integer(row->line) : json_null());
+	if (axis != CT_AXIS_MODULE)
+		ok = ok && ct_json_set(object, "function", ct_json_string(row->function));
+	if (axis != CT_AXIS_LINE)
+		ok = ok && ct_json_set(object, "module",
+				       ct_json_string(row->file[0] ? row->file : "unknown"));
+	ok = ok && ct_json_set(object, "unshared", json_integer(row->unshared)) &&
+	     ct_json_set(object, "samples", json_integer(row->samples));
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_line(const struct ct_snapshot *snapshot, size_t i)
+{
+	return ct_json_line_row(&snapshot->lines[i], CT_AXIS_LINE);
+}
+
+static json_t *ct_json_function(const struct ct_snapshot *snapshot, size_t i)
+{
+	return ct_json_line_row(&snapshot->functions[i], CT_AXIS_FUNCTION);
+}
+
+static json_t *ct_json_module(const struct ct_snapshot *snapshot, size_t i)
+{
+	return ct_json_line_row(&snapshot->modules[i], CT_AXIS_MODULE);
+}
+
+static json_t *ct_json_stack(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_stack_row *row = &snapshot->stacks[i];
+	json_t *object = json_object(), *frames = json_array();
+	char text[1024];
+	bool ok = frames;
+
+	for (size_t k = 0; k < row->n_frames && ok; k++)
+		ok = !json_array_append_new(
+			frames, ct_json_string(ct_snapshot__frame(snapshot, row->frames[k], text,
+								  sizeof(text))));
+	if (!ok) {
+		json_decref(frames);
+		return ct_json_done(object, false);
+	}
+	ok = ct_json_set(object, "frames", frames) &&
+	     ct_json_set(object, "unshared", json_integer(row->unshared)) &&
+	     ct_json_set(object, "samples", json_integer(row->samples));
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_collection(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_collection_row *row = &snapshot->collections[i];
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "pid", json_integer(row->pid)) &&
+		  ct_json_set(object, "generation", json_integer(row->generation)) &&
+		  ct_json_set(object, "ordinal", json_integer(row->ordinal)) &&
+		  ct_json_set(object, "unshared", json_integer(row->unshared));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_interpreter(const struct ct_snapshot *snapshot, size_t i)
+{
+	const struct ct_interpreter_row *row = &snapshot->run.interpreters[i];
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "pid", json_integer(row->pid)) &&
+		  ct_json_set(object, "name", ct_json_string(row->name)) &&
+		  ct_json_set(object, "version", ct_json_string(row->version)) &&
+		  ct_json_set(object, "object", ct_json_string(row->object)) &&
+		  ct_json_set(object, "stacks", json_boolean(!row->why[0])) &&
+		  ct_json_set(object, "why", ct_json_string(row->why));
+
+	return ct_json_done(object, ok);
+}
+
+static json_t *ct_json_bytes(const struct ct_run_info *run)
+{
+	json_t *object = json_object();
+	bool ok = ct_json_set(object, "carried", json_integer((json_int_t)run->carried)) &&
+		  ct_json_set(object, "compared", json_integer((json_int_t)run->compared)) &&
+		  ct_json_set(object, "differ", json_integer((json_int_t)run->differ)) &&
+		  ct_json_set(object, "place_differ", json_integer((json_int_t)run->place_differ));
+
+	return ct_json_done(object, ok);
+}
+
+/* What interpreters unshared while they ended. */
+static json_t *ct_json_exit(const struct ct_snapshot *snapshot)
+{
+	json_t *object = json_object();
+	json_int_t processes = 0;
+	bool ok;
+
+	for (size_t i = 0; i < snapshot->n_processes; i++)
+		processes += snapshot->processes[i].causes[CT_CAUSE_EXIT] > 0;
+	ok = ct_json_set(object, "processes", json_integer(processes)) &&
+	     ct_json_set(object, "unshared", json_integer(snapshot->causes[CT_CAUSE_EXIT]));
+	return ct_json_done(object, ok);
+}
+
 /* Writes `"key": value` and takes the value. 0, -ENOMEM or -EIO (the stream knows better). */
 static int ct_json_put(FILE *out, const char *key, json_t *value, const char *before)
 {
@@ -203,6 +308,26 @@ static json_t *ct_json_totals(const struct ct_totals *totals)
 	return ct_json_done(object, object && ct_json_set_kinds(object, totals));
 }
 
+/* What only runs of an interpreter have. */
+static int ct_json_python(FILE *out, const struct ct_snapshot *s)
+{
+	const struct ct_run_info *run = &s->run;
+	const char *next = ", ";
+
+	return ct_json_list(out, "interpreters", s, run->n_interpreters, ct_json_interpreter) ?:
+	       ct_json_put(out, "exit", ct_json_exit(s), next) ?:
+	       ct_json_put(out, "all_collections", json_integer((json_int_t)s->all_collections),
+			   next) ?:
+	       ct_json_list(out, "collections", s, s->n_collections, ct_json_collection) ?:
+	       ct_json_put(out, "bytes", run->has_bytes ? ct_json_bytes(run) : json_null(), next) ?:
+	       ct_json_put(out, "stacks_every", json_integer(s->stacks_every), next) ?:
+	       ct_json_put(out, "samples", json_integer(s->samples), next) ?:
+	       ct_json_list(out, "lines", s, s->n_lines, ct_json_line) ?:
+	       ct_json_list(out, "functions", s, s->n_functions, ct_json_function) ?:
+	       ct_json_list(out, "modules", s, s->n_modules, ct_json_module) ?:
+	       ct_json_list(out, "stacks", s, s->n_stacks, ct_json_stack);
+}
+
 static int ct_json_body(FILE *out, const struct ct_snapshot *s)
 {
 	const struct ct_run_info *run = &s->run;
@@ -223,7 +348,8 @@ static int ct_json_body(FILE *out, const struct ct_snapshot *s)
 	       ct_json_put(out, "all_pages", json_integer((json_int_t)s->all_pages), next) ?:
 	       ct_json_list(out, "pages", s, s->n_pages, ct_json_page) ?:
 	       ct_json_list(out, "processes", s, s->n_processes, ct_json_process) ?:
-	       ct_json_list(out, "regions", s, s->n_regions, ct_json_region);
+	       ct_json_list(out, "regions", s, s->n_regions, ct_json_region) ?:
+	       ct_json_python(out, s);
 }
 
 int ct_view_json__write(FILE *out, const struct ct_snapshot *snapshot)

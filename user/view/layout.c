@@ -110,6 +110,8 @@ char *ct_layout__head(const struct ct_layout *layout, enum ct_column column, cha
 						       : ct_axis_name(layout->axis);
 	else if (column == CT_COLUMN_PAGES && layout->axis == CT_AXIS_PAGE)
 		head = "times";
+	else if (column == CT_COLUMN_NOTE && ct_axis_is_sampled(layout->axis))
+		head = "taken from";
 	else if (column == CT_COLUMN_NOTE && layout->axis != CT_AXIS_PAGE)
 		head = "mostly";
 	else if (column == CT_COLUMN_NOTE)

@@ -121,6 +121,8 @@ static void ct_frame_copy_run(struct ct_frame *frame, const struct ct_run_info *
 	frame->run.hook = frame->hook;
 	frame->run.kernel = frame->kernel;
 	frame->run.command = frame->command;
+	frame->run.interpreters = NULL; /* not kept */
+	frame->run.n_interpreters = 0;
 }
 
 /* False: out of memory; then the frame is not complete. */
@@ -135,6 +137,7 @@ static bool ct_frame_make(struct ct_frame *frame, const struct ct_snapshot *snap
 	frame->totals = snapshot->totals;
 	frame->rate = frame->bytes_rate = NAN;
 	frame->has_pages = snapshot->n_pages || !snapshot->all_pages;
+	frame->stacks_every = snapshot->stacks_every;
 	if (last && seconds > 0) {
 		frame->rate = (double)(snapshot->totals.unshared - last->totals.unshared) / seconds;
 		frame->bytes_rate =
@@ -210,7 +213,9 @@ static bool ct_live_scroll(struct ct_live *live, int key)
 
 static enum ct_live_action ct_live_press(struct ct_live *live, int key)
 {
-	static const char letters[CT_AXIS_COUNT] = { 0, 'c', 'a', 't', 'w', 'p', 'P' };
+	static const char letters[CT_AXIS_COUNT] = {
+		0, 'c', 'a', 't', 'w', 'p', 'P', 'l', 'f', 'm'
+	};
 
 	for (int axis = CT_AXIS_UNKNOWN + 1; axis < CT_AXIS_COUNT; axis++)
 		if (key == letters[axis] || key == '0' + axis)

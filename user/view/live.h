@@ -23,6 +23,7 @@ struct ct_frame {
 	struct ct_rows rows[CT_AXIS_COUNT];
 	struct ct_region_row *regions;
 	size_t n_regions;
+	unsigned int stacks_every;
 	bool has_pages; /* the snapshot had page rows, or there are none */
 };
 

@@ -234,7 +234,10 @@ static void ct_paint_table(const struct ct_live *live, const struct ct_area *are
 		       live->paused ? "pages were not counted out when paused: press space"
 				    : "at the next redraw");
 	else
-		ct_put(live, area->y + 1, area->x, area->columns, A_DIM, "none so far");
+		ct_put(live, area->y + 1, area->x, area->columns, A_DIM,
+		       ct_axis_is_sampled(axis) && live->frame.any && !live->frame.stacks_every
+			       ? "no stacks are taken: start with --stacks"
+			       : "none so far");
 }
 
 /* The main table, scrolled, with "11-20 of 240" at the right end of its head. */
@@ -342,14 +345,17 @@ static void ct_paint_wide(struct ct_live *live, struct ct_area body)
 	}
 }
 
+/* Axes of sampled faults only where they are taken, or where there is room for all. */
 static void ct_paint_keys(const struct ct_live *live)
 {
 	static const char *const names[CT_AXIS_COUNT] = {
-		"", "1 cell", "2 cause", "3 type", "4 writer", "5 page", "6 process",
+		"",	  "1 cell",    "2 cause", "3 type",	"4 writer",
+		"5 page", "6 process", "7 line",  "8 function", "9 module",
 	};
-	int x = 1;
+	bool all = COLS >= 107 || live->frame.stacks_every || ct_axis_is_sampled(live->axis);
+	int x = 1, end = all ? CT_AXIS_COUNT : CT_AXIS_LINE;
 
-	for (int axis = CT_AXIS_CELL; axis < CT_AXIS_COUNT; axis++) {
+	for (int axis = CT_AXIS_CELL; axis < end; axis++) {
 		bool on = (enum ct_axis)axis == live->axis;
 
 		x += ct_put(live, LINES - 1, x, COLS - x, on ? A_REVERSE | A_BOLD : A_NORMAL,
@@ -357,14 +363,15 @@ static void ct_paint_keys(const struct ct_live *live)
 		x += 2;
 	}
 	ct_put(live, LINES - 1, x, COLS - x, A_DIM,
-	       COLS > 100 ? "Tab next  arrows scroll  space pause  r reset  ? help  q quit"
-			  : "space pause  ? help  q");
+	       COLS >= 147 ? "Tab next  arrows scroll  space pause  r reset  ? help  q quit"
+			   : "space pause  ? help  q");
 }
 
 static void ct_paint_help(const struct ct_live *live)
 {
 	static const char *const lines[] = {
 		"1-6, c a t w p P   rows by cell, cause, type, writer, page, process",
+		"7-9, l f m         by Python line, function, module (with --stacks)",
 		"Tab, Shift-Tab     the next, the previous of them",
 		"arrows, PgUp PgDn  scroll the main table (Home, End)",
 		"space              pause and go on; counting never stops",

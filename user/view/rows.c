@@ -132,6 +132,36 @@ static void ct_rows_pages(struct ct_rows *rows, const struct ct_snapshot *snapsh
 	rows->all = snapshot->all_pages;
 }
 
+static const struct ct_line_row *ct_line_rows(const struct ct_snapshot *snapshot, enum ct_axis axis,
+					      size_t *count)
+{
+	if (axis == CT_AXIS_LINE) {
+		*count = snapshot->n_lines;
+		return snapshot->lines;
+	}
+	*count = axis == CT_AXIS_FUNCTION ? snapshot->n_functions : snapshot->n_modules;
+	return axis == CT_AXIS_FUNCTION ? snapshot->functions : snapshot->modules;
+}
+
+static void ct_rows_lines(struct ct_rows *rows, const struct ct_snapshot *snapshot,
+			  enum ct_axis axis)
+{
+	size_t count;
+	const struct ct_line_row *lines = ct_line_rows(snapshot, axis, &count);
+
+	for (size_t i = 0; i < count; i++)
+		rows->list[rows->count++] = (struct ct_row){
+			.key = lines[i].id,
+			.name = lines[i].function,
+			.detail = lines[i].file,
+			.line = lines[i].line,
+			.samples = lines[i].samples,
+			.unshared = lines[i].unshared,
+			.color = lines[i].id ? 0 : CT_COLOR_UNKNOWN,
+		};
+	rows->whole = snapshot->samples * (int64_t)snapshot->stacks_every;
+}
+
 static void ct_rows_processes(struct ct_rows *rows, const struct ct_snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->n_processes; i++) {
@@ -177,6 +207,12 @@ static size_t ct_rows_room(const struct ct_snapshot *snapshot, enum ct_axis axis
 		return snapshot->n_pages + 1;
 	case CT_AXIS_PROCESS:
 		return snapshot->n_processes + 1;
+	case CT_AXIS_LINE:
+		return snapshot->n_lines + 1;
+	case CT_AXIS_FUNCTION:
+		return snapshot->n_functions + 1;
+	case CT_AXIS_MODULE:
+		return snapshot->n_modules + 1;
 	default:
 		return (size_t)CT_CELL_COUNT + CT_CAUSE_COUNT + 1;
 	}
@@ -199,9 +235,11 @@ int ct_rows__make(struct ct_rows *rows, const struct ct_snapshot *snapshot, enum
 		ct_rows_pages(rows, snapshot);
 	else if (axis == CT_AXIS_PROCESS)
 		ct_rows_processes(rows, snapshot);
+	else if (ct_axis_is_sampled(axis))
+		ct_rows_lines(rows, snapshot, axis);
 	else
 		ct_rows_words(rows, snapshot, axis);
-	if (axis != CT_AXIS_PAGE && axis != CT_AXIS_PROCESS)
+	if (axis != CT_AXIS_PAGE && axis != CT_AXIS_PROCESS && !ct_axis_is_sampled(axis))
 		ct_rows_undetailed(rows, snapshot);
 	rows->all = rows->all > rows->count ? rows->all : rows->count;
 	if (max && rows->count > max && axis != CT_AXIS_CELL && axis != CT_AXIS_CAUSE) {
@@ -257,6 +295,35 @@ void ct_rows__free(struct ct_rows *rows)
 	*rows = (struct ct_rows){ 0 };
 }
 
+/* The last parts of a path that fit @most bytes; the last one whatever its length. */
+static const char *ct_path_tail(const char *path, size_t most)
+{
+	const char *tail = path;
+
+	while (strlen(tail) > most) {
+		const char *next = strchr(tail + 1, '/');
+
+		if (!next || !next[1])
+			break;
+		tail = next + 1;
+	}
+	return tail;
+}
+
+/* "sync.py:134  handle", "handle  sync.py", "workers/sync.py"; of native ones "memcpy  libc.so.6"
+ */
+static void ct_line_label(const struct ct_row *row, enum ct_axis axis, char *buf, size_t len)
+{
+	const char *file = ct_path_tail(row->detail, axis == CT_AXIS_MODULE ? 60 : 32);
+
+	if (axis == CT_AXIS_MODULE)
+		snprintf(buf, len, "%s", file[0] ? file : row->name);
+	else if (axis == CT_AXIS_LINE && row->line)
+		snprintf(buf, len, "%s:%" PRIu32 "  %s", file, row->line, row->name);
+	else
+		snprintf(buf, len, "%s%s%s", row->name, file[0] ? "  " : "", file);
+}
+
 char *ct_row__label(const struct ct_row *row, enum ct_axis axis, char *buf, size_t len)
 {
 	if (axis == CT_AXIS_PAGE)
@@ -264,6 +331,8 @@ char *ct_row__label(const struct ct_row *row, enum ct_axis axis, char *buf, size
 	else if (axis == CT_AXIS_PROCESS)
 		snprintf(buf, len, "%7" PRIu32 " %s%s", row->pid, row->ended ? "(ended) " : "",
 			 row->name);
+	else if (ct_axis_is_sampled(axis))
+		ct_line_label(row, axis, buf, len);
 	else
 		snprintf(buf, len, "%s%s%s", row->name, row->detail[0] ? "  " : "", row->detail);
 	return buf;
@@ -277,6 +346,9 @@ char *ct_row__note(const struct ct_row *row, enum ct_axis axis, char *buf, size_
 	if (axis == CT_AXIS_PAGE)
 		snprintf(buf, len, "%" PRIu32 " process%s", row->processes,
 			 row->processes == 1 ? "" : "es");
+	if (ct_axis_is_sampled(axis))
+		snprintf(buf, len, "%" PRId64 " sample%s", row->samples,
+			 row->samples == 1 ? "" : "s");
 	if (!row->has_cells || row->unshared <= 0)
 		return buf;
 	for (int cell = 1; cell < CT_CELL_COUNT; cell++)

@@ -12,6 +12,8 @@ struct ct_row {
 	ct_raddr_t address;    /* page axis */
 	uint32_t pid;	       /* process axis */
 	uint32_t processes;    /* page axis: that unshared it */
+	uint32_t line;	       /* line axis; 0: none */
+	int64_t samples;       /* line, function, module: that it was estimated from */
 	int color;	       /* 0 to 15, of the bar where it is not split by cell */
 	bool ended, has_cells; /* cells below are known */
 	int64_t unshared;
@@ -26,7 +28,7 @@ struct ct_rows {
 	size_t all;    /* rows there are; count may be fewer */
 	int64_t most;  /* the biggest count: a full bar */
 	int64_t rest;  /* counted by the rows that are left out; 0 for pages: not known */
-	int64_t whole; /* what a share is of: everything unshared */
+	int64_t whole; /* what a share is of: everything unshared, or estimated to be */
 };
 
 /** ct_rows__make - at most @max rows (0: all) of @axis, most unshared first; cells and causes are

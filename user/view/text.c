@@ -173,6 +173,40 @@ static void ct_put_totals(FILE *out, const struct ct_text_style *style,
 	fprintf(out, "\n  %s\n", ct_words__kinds(now, style->utf8, line, sizeof(line)));
 }
 
+/* A sentence of its own, whatever is in it. */
+static void ct_put_line(FILE *out, const struct ct_text_style *style, const char *line)
+{
+	char fitted[CT_LINE_BYTES];
+
+	ct_fit(fitted, sizeof(fitted), line, CT_COLUMNS_MAX, CT_ALIGN_NONE, style->utf8);
+	fprintf(out, "%s\n", fitted);
+}
+
+/* What is said of interpreters below the reading, each a line. */
+static void ct_put_python(FILE *out, const struct ct_text_style *style,
+			  const struct ct_snapshot *snapshot)
+{
+	char line[CT_LINE_BYTES];
+
+	if (*ct_words__collections(snapshot, style->utf8, line, sizeof(line))) {
+		fputs("  ", out);
+		ct_put_line(out, style, line);
+	}
+	if (*ct_words__exit(snapshot, line, sizeof(line))) {
+		fputs("  ", out);
+		ct_put_line(out, style, line);
+	}
+	if (snapshot->stacks_every > 1)
+		fprintf(out,
+			"  Lines, functions and modules are estimated from the stacks of one fault "
+			"in %u.\n",
+			snapshot->stacks_every);
+	if (snapshot->stacks_every && *ct_words__no_stacks(&snapshot->run, line, sizeof(line))) {
+		fputs("  ", out);
+		ct_put_line(out, style, line);
+	}
+}
+
 static void ct_put_headline(FILE *out, const struct ct_text_style *style,
 			    const struct ct_snapshot *snapshot)
 {
@@ -181,7 +215,14 @@ static void ct_put_headline(FILE *out, const struct ct_text_style *style,
 	ct_words__headline(&snapshot->run, ct_words__others(snapshot), snapshot->totals.undetailed,
 			   style->utf8, ct_text_columns(style), false, line, sizeof(line));
 	ct_put_in(out, style, CT_BOLD, line);
-	fputs("\n\n", out);
+	ct_words__interpreters(&snapshot->run, style->utf8, line, sizeof(line));
+	if (line[0]) {
+		fputs("\n  ", out);
+		ct_put_line(out, style, line);
+	} else {
+		fputc('\n', out);
+	}
+	fputc('\n', out);
 }
 
 /* Buffered writes fail late: only after the flush is it known. */
@@ -215,9 +256,12 @@ int ct_view_text__summary(FILE *out, const struct ct_text_style *style,
 	ct_put_headline(out, style, snapshot);
 	ct_put_totals(out, style, snapshot, NULL);
 	fprintf(out, "  %s\n", ct_words__reading(snapshot, line, sizeof(line)));
+	ct_put_python(out, style, snapshot);
 	for (int axis = CT_AXIS_CELL; axis < CT_AXIS_COUNT; axis++) {
 		int failed;
 
+		if (ct_axis_is_sampled((enum ct_axis)axis) && !snapshot->stacks_every)
+			continue;
 		fputc('\n', out);
 		failed = ct_put_table(out, style, snapshot, NULL, (enum ct_axis)axis);
 		err = err ? err : failed;

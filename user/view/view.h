@@ -17,12 +17,21 @@ enum ct_axis {
 	CT_AXIS_WRITER,
 	CT_AXIS_PAGE,
 	CT_AXIS_PROCESS,
+	CT_AXIS_LINE, /* from here on: of the faults whose stack was taken */
+	CT_AXIS_FUNCTION,
+	CT_AXIS_MODULE,
 	CT_AXIS_COUNT
 };
 
 /** ct_axis_name / ct_axis_parse - "cell" ...; CT_AXIS_UNKNOWN for a word that is none. */
 const char *ct_axis_name(enum ct_axis axis);
 enum ct_axis ct_axis_parse(const char *word);
+
+/** ct_axis_is_sampled - counts only faults whose stack was taken. */
+static inline bool ct_axis_is_sampled(enum ct_axis axis)
+{
+	return axis >= CT_AXIS_LINE && axis < CT_AXIS_COUNT;
+}
 
 /** How text is to look: decided once by the caller from the terminal, NO_COLOR and options. */
 struct ct_text_style {

@@ -14,6 +14,15 @@ char *ct_words__headline(const struct ct_run_info *run, size_t others, int64_t u
 size_t ct_words__others(const struct ct_snapshot *snapshot);
 /** ct_words__kinds - "copy 104,960, copy_file 512 (96 unread), zero_fill 2,048". */
 char *ct_words__kinds(const struct ct_totals *totals, bool utf8, char *buf, size_t len);
+/** ct_words__interpreters - "CPython 3.11.2 in python3.11 (9 processes)", and others behind it;
+ *  "" if there is none. */
+char *ct_words__interpreters(const struct ct_run_info *run, bool utf8, char *buf, size_t len);
+/** ct_words__no_stacks - why some of them have no Python lines; "" if all have. */
+char *ct_words__no_stacks(const struct ct_run_info *run, char *buf, size_t len);
+/** ct_words__collections - the few that unshared most; "" if there is none. */
+char *ct_words__collections(const struct ct_snapshot *snapshot, bool utf8, char *buf, size_t len);
+/** ct_words__exit - what interpreters unshared while they ended; "" if nothing. */
+char *ct_words__exit(const struct ct_snapshot *snapshot, char *buf, size_t len);
 /** ct_words__reading - one sentence on what the numbers say. */
 char *ct_words__reading(const struct ct_snapshot *snapshot, char *buf, size_t len);
 

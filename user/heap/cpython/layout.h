@@ -60,6 +60,9 @@ struct ct_py_layout {
 	uint32_t runtime_interp_head, runtime_interp_main, runtime_current, runtime_gc;
 	uint32_t runtime_finalising, runtime_tss_key; /* all CT_PY_NONE where there is none */
 	uint16_t gc_collecting, gc_count1, gc_count2, gc_collections, gc_collections_stride;
+	/* gc_count1 and 2 hold if generations[] is at gc_generations; the pointer at gc_generation0
+	 * says where it is */
+	uint16_t gc_generations, gc_generation0;
 	uint16_t gil_last_holder;
 };
 

@@ -32,6 +32,7 @@ struct ct_python {
 	ct_raddr_t current_thread;	 /* &_PyThreadState_Current (2.7, 3.6) */
 	ct_raddr_t generations;		 /* static generations[3] (2.7, 3.6) */
 	ct_raddr_t collecting;		 /* static int collecting (2.7, 3.6; .symtab only) */
+	ct_raddr_t collections;		 /* static generation_stats[3] (3.6; .symtab only) */
 	ct_raddr_t finalising;		 /* 2.7: static initialized; 3.6: _Py_Finalizing */
 	ct_raddr_t interp_head;		 /* static interp_head (2.7, 3.6; .symtab only) */
 };

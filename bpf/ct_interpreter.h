@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * ct_interpreter.h - what is read of the interpreter that a task runs, in its user memory, when it
+ * takes a fault. A task whose slot has no runtime's number pays one test.
+ *
+ * These reads set accessed bits, so they are made before the kernel looks at the page table entry
+ * of the fault (page_fault_*), or after it is done (fexit), never in between.
+ */
+#ifndef CT_INTERPRETER_H
+#define CT_INTERPRETER_H
+
+#include "ct_pagetable.h"
+#include "ct_phase.h"
+#include "ct_slot.h"
+
+/* The runtimes by number; written by user space before it gives a task the number. */
+struct ct_runtime_entry ct_runtimes[CT_MAX_RUNTIMES];
+
+static __always_inline const struct ct_runtime_entry *ct_entry_of(const struct ct_slot *slot)
+{
+	__u32 number = slot->who >> CT_TID_BITS;
+
+	barrier_var(number);
+	return &ct_runtimes[number & (CT_MAX_RUNTIMES - 1)];
+}
+
+/*
+ * A word of the current task's memory, by its page table where that is cheap: a user access costs
+ * four times as much, in a page fault. Return: whether it could be read. What is not in memory
+ * just now cannot be.
+ */
+static __always_inline bool ct_read_word(__u64 pgd, __u64 address, __u64 *value)
+{
+	__u64 entry, mask;
+	__u32 shift = 12;
+
+	if (!CT_HAS_RDONLY_CAST)
+		return bpf_probe_read_user(value, sizeof(*value), (const void *)address) == 0;
+	entry = ct_walk(CT_LAYOUT, pgd, address, &shift);
+	if (!(entry & CT_PTE_PRESENT))
+		return false;
+	mask = (1ull << shift) - 1;
+	*value = ct_read_u64(ct_config.layout.page_offset +
+			     ((ct_entry_phys(CT_LAYOUT, entry) & ~mask) | (address & mask)));
+	return true;
+}
+
+/* The collection that the interpreter with @collecting is in. 0: not known. */
+static __noinline __u32 ct_read_counts(const struct ct_runtime *runtime, __u64 collecting)
+{
+	__u64 collections = 0, at;
+	__s32 count1 = 0, count2 = 0;
+	__u32 generation;
+
+	if ((!runtime->count_offset[0] && !runtime->count_offset[1]) ||
+	    !runtime->collections_offset)
+		return 0;
+	if (bpf_probe_read_user(&count1, sizeof(count1),
+				(const void *)(collecting + runtime->count_offset[0])) ||
+	    bpf_probe_read_user(&count2, sizeof(count2),
+				(const void *)(collecting + runtime->count_offset[1])))
+		return 0;
+	generation = ct_phase_of_counts(count1, count2);
+	at = collecting + runtime->collections_offset +
+	     (__u64)generation * runtime->collections_stride;
+	if (bpf_probe_read_user(&collections, sizeof(collections), (const void *)at))
+		return 0;
+	return CT_PHASE_OF(generation, collections);
+}
+
+/* Not inlined: most tasks have no runtime, and their way must stay short. */
+static __noinline __u32 ct_read_phase(const struct ct_runtime *runtime)
+{
+	struct ct_phase_words words = {};
+	__u64 pgd = ct_current_pgd(), at, where = 0, value;
+
+	/* the first is the main interpreter; more than one is rare */
+#pragma unroll
+	for (int i = 0; i < CT_MAX_INTERPRETERS; i++) {
+		at = runtime->collecting[i];
+		if (!at || where)
+			continue;
+		value = 0;
+		words.asked++;
+		if (!ct_read_word(pgd, at, &value))
+			words.failed++;
+		else if ((__u32)value)
+			where = at;
+	}
+	words.collecting = where != 0;
+	at = runtime->finalising;
+	if (at) {
+		words.asked++;
+		if (!ct_read_word(pgd, at, &words.finalising))
+			words.failed++;
+		if (runtime->finalising_bytes == 4)
+			words.finalising = (__u32)words.finalising;
+	}
+	return ct_phase_of_words(&words) | (where ? ct_read_counts(runtime, where) : 0);
+}
+
+/* CT_PHASE_* of the task of @slot, which is the current one; 0 if it has no runtime. */
+static __always_inline __u32 ct_phase(const struct ct_slot *slot)
+{
+	return slot->who >> CT_TID_BITS ? ct_read_phase(&ct_entry_of(slot)->runtime) : 0;
+}
+
+#endif /* CT_INTERPRETER_H */

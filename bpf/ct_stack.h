@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * ct_stack.h - who was calling: the Python frames of the current thread, and where there are none
+ * its native ones. Taken of each ct_config.stacks-th fault, just before that is reported (or, by
+ * the tracepoint hook, when it begins).
+ *
+ * All that is followed here is the target's: a chain that leads nowhere ends in a failed read, one
+ * without an end is cut at CT_STACK_FRAMES steps.
+ */
+#ifndef CT_STACK_H
+#define CT_STACK_H
+
+#include "ct_interpreter.h"
+
+#define CT_NATIVE_FRAMES 32
+#define CT_STACK_HEAD	 (sizeof(struct ct_record_stack) - CT_STACK_FRAMES * sizeof(struct ct_frame))
+
+/* Programs that can interrupt one another on a CPU; of itself the kernel runs each once at a time.
+ */
+enum ct_scratch_user { CT_SCRATCH_FAULT, CT_SCRATCH_FILE, CT_SCRATCH_HUGE, CT_SCRATCH_USERS };
+
+struct ct_scratch {
+	struct ct_record_stack stack;
+	__u64 native[CT_NATIVE_FRAMES];
+	__u64 frame[CT_FRAME_LEN / 8];
+	__u32 faults; /* since the last stack */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CT_SCRATCH_USERS);
+	__type(key, __u32);
+	__type(value, struct ct_scratch);
+} ct_scratches SEC(".maps");
+
+static __always_inline __u64 ct_read_user(__u64 address)
+{
+	__u64 word = 0;
+
+	bpf_probe_read_user(&word, sizeof(word), (const void *)address);
+	return word;
+}
+
+/* The innermost frame of the current thread; 0: it runs no Python, or that can't be known. */
+static __always_inline __u64 ct_python_frame(const struct ct_runtime *runtime)
+{
+	struct task_struct *current = ct_current();
+	__u64 fsbase = BPF_CORE_READ(current, thread.fsbase), at, tstate;
+
+	tstate = ct_read_user(runtime->tstate + (runtime->tstate_tls ? fsbase : 0));
+	/* the state of the thread that runs Python, which may be another */
+	if (!tstate || !fsbase || ct_read_user(tstate + runtime->thread_id) != fsbase)
+		return 0;
+	at = ct_read_user(tstate + runtime->frame);
+	if (runtime->cframe < 0 || !at)
+		return at;
+	return ct_read_user(at + (__u32)runtime->cframe);
+}
+
+/* What stands @offset bytes into the frame that was read, and the rest of that word above it. */
+static __always_inline __u64 ct_frame_field(const struct ct_scratch *scratch, __u32 offset)
+{
+	return scratch->frame[offset / 8 & (CT_FRAME_LEN / 8 - 1)] >> offset % 8 * 8;
+}
+
+/*
+ * The frames from the innermost on. How many there are is kept in memory: of a number there the
+ * verifier knows nothing, so each way through the loop leads to the same state again.
+ */
+static __always_inline void ct_walk_python(struct ct_scratch *scratch,
+					   const struct ct_runtime_entry *entry, __u64 frame)
+{
+	const struct ct_runtime *runtime = &entry->runtime;
+	struct ct_frame *out;
+	__u64 code;
+	__u32 owner;
+
+	for (int step = 0; step < CT_STACK_FRAMES && frame; step++) {
+		if (bpf_probe_read_user(scratch->frame, entry->frame_len & (CT_FRAME_LEN - 1),
+					(const void *)frame))
+			break;
+		code = ct_frame_field(scratch, runtime->frame_code) & ~(__u64)runtime->code_mask;
+		owner = (__u8)ct_frame_field(scratch, runtime->frame_owner);
+		frame = ct_frame_field(scratch, runtime->frame_back);
+		if (!code || owner >= entry->first_shim)
+			continue;
+		out = &scratch->stack.frames[scratch->stack.n_frames++ & (CT_STACK_FRAMES - 1)];
+		out->code = code;
+		out->instruction = ct_frame_field(scratch, runtime->frame_instruction);
+		if (runtime->frames == CT_FRAMES_OBJECT) /* an int */
+			out->instruction = (__u64)(__s64)(__s32)out->instruction;
+	}
+	scratch->stack.cut = frame != 0;
+}
+
+static __always_inline void ct_walk_native(void *ctx, struct ct_scratch *scratch)
+{
+	long len = bpf_get_stack(ctx, scratch->native, sizeof(scratch->native), BPF_F_USER_STACK);
+
+	if (len <= 0)
+		return;
+	for (__u32 i = 0; i < CT_NATIVE_FRAMES; i++) {
+		scratch->stack.frames[i].code = 0;
+		scratch->stack.frames[i].instruction = scratch->native[i];
+	}
+	scratch->stack.cut = len == sizeof(scratch->native);
+	scratch->stack.n_frames = (__u32)len / sizeof(__u64);
+}
+
+static __always_inline void ct_send_stack(struct ct_scratch *scratch, const struct ct_slot *slot)
+{
+	__u32 n = scratch->stack.n_frames;
+
+	if (!n)
+		return;
+	if (n > CT_STACK_FRAMES)
+		n = CT_STACK_FRAMES;
+	ct_fill(&scratch->stack.rec, slot, CT_REC_STACK, 0);
+	if (bpf_ringbuf_output(&ct_ring, &scratch->stack,
+			       CT_STACK_HEAD + n * sizeof(struct ct_frame), BPF_RB_NO_WAKEUP))
+		__sync_fetch_and_add(&ct_control.stacks_dropped, 1);
+}
+
+/* Count the fault in @slot, of the current task; if it is its turn, report who was calling. */
+static __noinline int ct_take_stack(void *ctx, const struct ct_slot *slot, __u32 user)
+{
+	struct ct_scratch *scratch = bpf_map_lookup_elem(&ct_scratches, &user);
+	const struct ct_runtime_entry *entry = ct_entry_of(slot);
+	__u64 frame;
+
+	if (!scratch || ++scratch->faults < ct_config.stacks)
+		return 0;
+	scratch->faults = 0;
+	scratch->stack.n_frames = 0;
+	if (entry->frame_len) { /* number 0 has none */
+		frame = ct_python_frame(&entry->runtime);
+		if (frame)
+			ct_walk_python(scratch, entry, frame);
+	}
+	if (!scratch->stack.n_frames)
+		ct_walk_native(ctx, scratch);
+	ct_send_stack(scratch, slot);
+	return 0;
+}
+
+/* To be called once for each fault of the current task on its own memory. */
+static __always_inline void ct_stack(void *ctx, const struct ct_slot *slot,
+				     enum ct_scratch_user user)
+{
+	if (ct_config.stacks)
+		ct_take_stack(ctx, slot, user);
+}
+
+#endif /* CT_STACK_H */
