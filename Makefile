@@ -29,7 +29,7 @@ CLANG_TIDY   ?= clang-tidy
 LIBRARIES    := libbpf libelf libdw zlib jansson ncursesw
 
 # These install or need no compiler: they must run on a machine that has only make.
-NO_BUILD_GOALS := demo check check-fast bench experiments readme format lint golden clean help
+NO_BUILD_GOALS := demo fuzz check check-fast bench experiments readme format lint golden clean help
 missing         = $(error cowtrace: $(1) not found: run tests/setup/install.sh or apt-get install $(2))
 need_program    = $(if $(shell command -v $(firstword $(1)) 2>/dev/null),,$(call missing,$(2),$(3)))
 need_library    = $(if $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo y),,$(call missing,library $(1),$(2)))
@@ -89,7 +89,7 @@ BENCHES      := $(patsubst tests/%.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard 
 PROGRAMS := $(BUILD)/cowtrace $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a $(BUILD)/libgcheap-checked.a) $(DEMOS)
 GCHEAP   := $(if $(GCHEAP_OBJS),$(BUILD)/libgcheap.a)
 
-.PHONY: all install demo check check-fast bench format lint golden clean help tidy asan unit truth benches experiments experiment-programs interpreter-programs
+.PHONY: all install demo fuzz check check-fast bench format lint golden clean help tidy asan unit truth benches experiments experiment-programs interpreter-programs
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SUFFIXES:
@@ -166,6 +166,9 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_HELPERS) $(BUILD)/libcowtrace.a 
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lcmocka -lpthread -lrt -lm -o $@
 
+# the saved heaps are read the same way by the fuzzer
+$(BUILD)/unit/test_py_corpus: $(BUILD)/tests/fuzz/image.o
+
 $(BUILD)/unit/%_checked: $(BUILD)/checked/tests/unit/%_checked.o $(BUILD)/libgcheap-checked.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(LINK) $^ -lcmocka -lpthread -lrt -lm -o $@
@@ -181,6 +184,15 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libcowtrace.a $(GCHEAP)
 $(BUILD)/interpreters/%: $(BUILD)/tests/interpreters/%.o $(BUILD)/libcowtrace.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(LINK) $^ $(LIBS) -lpthread -lm -o $@
+
+# saves heap images of running interpreters for the fuzzer: tests/fuzz/dump.py
+$(BUILD)/fuzz-dump: $(BUILD)/tests/fuzz/dump.o $(BUILD)/tests/fuzz/image.o $(BUILD)/libcowtrace.a
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -Wl,--wrap=pread $^ $(LIBS) -lpthread -lm -o $@
+
+fuzz:
+	@tests/setup/install.sh build check
+	@BUILD='$(BUILD)' tests/fuzz/run.sh 600
 
 # munmap is wrapped: memory that a child gives back is looked at first
 $(BUILD)/experiments/%: $(BUILD)/tests/experiments/%.o $(BUILD)/tests/truth/oracle.o $(GCHEAP)
@@ -248,6 +260,7 @@ clean:
 help:
 	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 	@echo 'make asan       the unit tests with ASan and UBSan, in $$(BUILD)/asan'
+	@echo 'make fuzz       each libFuzzer target for 10 minutes, with what it finds in $$(BUILD)/fuzz'
 	@echo 'make unit | truth | benches       build one kind of test program'
 	@echo 'make experiments   what freezing, immortal objects, the split layout and shared arrays save (as root)'
 	@echo 'make lint | tidy | format | golden | bench | clean'

@@ -13,6 +13,7 @@
 #include "ct_interpreter.h"
 
 #define CT_NATIVE_FRAMES 32
+#define CT_UNREADABLE	 1ull /* no frame is there */
 #define CT_STACK_HEAD	 (sizeof(struct ct_record_stack) - CT_STACK_FRAMES * sizeof(struct ct_frame))
 
 /* Programs that can interrupt one another on a CPU; of itself the kernel runs each once at a time.
@@ -23,6 +24,7 @@ struct ct_scratch {
 	struct ct_record_stack stack;
 	__u64 native[CT_NATIVE_FRAMES];
 	__u64 frame[CT_FRAME_LEN / 8];
+	struct ct_view view;
 	__u32 faults; /* since the last stack */
 };
 
@@ -33,28 +35,29 @@ struct {
 	__type(value, struct ct_scratch);
 } ct_scratches SEC(".maps");
 
-static __always_inline __u64 ct_read_user(__u64 address)
+/* What stands at @address; 0 where nothing can be read. */
+static __always_inline __u64 ct_pointer_at(struct ct_view *view, __u64 address)
 {
 	__u64 word = 0;
 
-	bpf_probe_read_user(&word, sizeof(word), (const void *)address);
+	ct_read_word(view, address, &word);
 	return word;
 }
 
 /* The innermost frame of the current thread; 0: it runs no Python, or that can't be known. */
-static __always_inline __u64 ct_python_frame(const struct ct_runtime *runtime)
+static __always_inline __u64 ct_python_frame(const struct ct_runtime *runtime, struct ct_view *view)
 {
 	struct task_struct *current = ct_current();
 	__u64 fsbase = BPF_CORE_READ(current, thread.fsbase), at, tstate;
 
-	tstate = ct_read_user(runtime->tstate + (runtime->tstate_tls ? fsbase : 0));
+	tstate = ct_pointer_at(view, runtime->tstate + (runtime->tstate_tls ? fsbase : 0));
 	/* the state of the thread that runs Python, which may be another */
-	if (!tstate || !fsbase || ct_read_user(tstate + runtime->thread_id) != fsbase)
+	if (!tstate || !fsbase || ct_pointer_at(view, tstate + runtime->thread_id) != fsbase)
 		return 0;
-	at = ct_read_user(tstate + runtime->frame);
+	at = ct_pointer_at(view, tstate + runtime->frame);
 	if (runtime->cframe < 0 || !at)
 		return at;
-	return ct_read_user(at + (__u32)runtime->cframe);
+	return ct_pointer_at(view, at + (__u32)runtime->cframe);
 }
 
 /* What stands @offset bytes into the frame that was read, and the rest of that word above it. */
@@ -63,34 +66,63 @@ static __always_inline __u64 ct_frame_field(const struct ct_scratch *scratch, __
 	return scratch->frame[offset / 8 & (CT_FRAME_LEN / 8 - 1)] >> offset % 8 * 8;
 }
 
-/*
- * The frames from the innermost on. How many there are is kept in memory: of a number there the
- * verifier knows nothing, so each way through the loop leads to the same state again.
- */
-static __always_inline void ct_walk_python(struct ct_scratch *scratch,
-					   const struct ct_runtime_entry *entry, __u64 frame)
+struct ct_frame_words {
+	__u64 code, back, instruction, owner;
+};
+
+/* The frame at @at: of one user access where words cannot be read without. */
+static __always_inline bool ct_read_frame(struct ct_scratch *scratch, struct ct_view *view,
+					  const struct ct_runtime_entry *entry, __u64 at,
+					  struct ct_frame_words *words)
 {
 	const struct ct_runtime *runtime = &entry->runtime;
-	struct ct_frame *out;
-	__u64 code;
-	__u32 owner;
 
-	for (int step = 0; step < CT_STACK_FRAMES && frame; step++) {
-		if (bpf_probe_read_user(scratch->frame, entry->frame_len & (CT_FRAME_LEN - 1),
-					(const void *)frame))
-			break;
-		code = ct_frame_field(scratch, runtime->frame_code) & ~(__u64)runtime->code_mask;
-		owner = (__u8)ct_frame_field(scratch, runtime->frame_owner);
-		frame = ct_frame_field(scratch, runtime->frame_back);
-		if (!code || owner >= entry->first_shim)
-			continue;
-		out = &scratch->stack.frames[scratch->stack.n_frames++ & (CT_STACK_FRAMES - 1)];
-		out->code = code;
-		out->instruction = ct_frame_field(scratch, runtime->frame_instruction);
-		if (runtime->frames == CT_FRAMES_OBJECT) /* an int */
-			out->instruction = (__u64)(__s64)(__s32)out->instruction;
-	}
-	scratch->stack.cut = frame != 0;
+	if (CT_HAS_RDONLY_CAST)
+		return ct_read_word(view, at + runtime->frame_code, &words->code) &&
+		       ct_read_word(view, at + runtime->frame_back, &words->back) &&
+		       ct_read_word(view, at + runtime->frame_instruction, &words->instruction) &&
+		       ct_read_word(view, at + runtime->frame_owner, &words->owner);
+	if (bpf_probe_read_user(scratch->frame, entry->frame_len & (CT_FRAME_LEN - 1),
+				(const void *)at))
+		return false;
+	words->code = ct_frame_field(scratch, runtime->frame_code);
+	words->back = ct_frame_field(scratch, runtime->frame_back);
+	words->instruction = ct_frame_field(scratch, runtime->frame_instruction);
+	words->owner = ct_frame_field(scratch, runtime->frame_owner);
+	return true;
+}
+
+/*
+ * Put the frame at @at into the stack of @user. Return: the next one, 0 if there is none, 1 if it
+ * can't be read. A function of its own to the verifier, which so looks into it once and not once a
+ * step.
+ */
+__noinline __u64 ct_walk_frame(__u32 user, __u32 number, __u64 at)
+{
+	const struct ct_runtime_entry *entry = &ct_runtimes[number & (CT_MAX_RUNTIMES - 1)];
+	struct ct_scratch *scratch = bpf_map_lookup_elem(&ct_scratches, &user);
+	struct ct_frame_words words = {};
+	struct ct_frame *out;
+
+	if (!scratch || !ct_read_frame(scratch, &scratch->view, entry, at, &words))
+		return CT_UNREADABLE;
+	words.code &= ~(__u64)entry->runtime.code_mask;
+	if (!words.code || (__u8)words.owner >= entry->first_shim)
+		return words.back;
+	out = &scratch->stack.frames[scratch->stack.n_frames++ & (CT_STACK_FRAMES - 1)];
+	out->code = words.code;
+	out->instruction = words.instruction;
+	if (entry->runtime.frames == CT_FRAMES_OBJECT) /* an int */
+		out->instruction = (__u64)(__s64)(__s32)words.instruction;
+	return words.back;
+}
+
+/* The frames from the innermost on; a chain longer than this is cut. */
+static __always_inline __u32 ct_walk_python(__u32 user, __u32 number, __u64 frame)
+{
+	for (int step = 0; step < CT_STACK_FRAMES && frame && frame != CT_UNREADABLE; step++)
+		frame = ct_walk_frame(user, number, frame);
+	return frame != 0;
 }
 
 static __always_inline void ct_walk_native(void *ctx, struct ct_scratch *scratch)
@@ -133,9 +165,10 @@ static __noinline int ct_take_stack(void *ctx, const struct ct_slot *slot, __u32
 	scratch->faults = 0;
 	scratch->stack.n_frames = 0;
 	if (entry->frame_len) { /* number 0 has none */
-		frame = ct_python_frame(&entry->runtime);
+		scratch->view = ct_view_current();
+		frame = ct_python_frame(&entry->runtime, &scratch->view);
 		if (frame)
-			ct_walk_python(scratch, entry, frame);
+			scratch->stack.cut = ct_walk_python(user, slot->who >> CT_TID_BITS, frame);
 	}
 	if (!scratch->stack.n_frames)
 		ct_walk_native(ctx, scratch);

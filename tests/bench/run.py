@@ -372,6 +372,8 @@ def describe(setup):
 
 
 def main():
+    import python  # pylint: disable=import-outside-toplevel; it takes from here what all parts use
+    PARTS.update(python.PARTS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=os.environ.get("BUILD", "build"))
     parser.add_argument("--hook", help="default: the one that cowtrace chooses")

@@ -13,61 +13,16 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "servers"))
 
-from checks import (Bounds, check_collected, check_counts, check_interpreter, check_known,  # noqa: E402
-                    check_line, check_read, mostly, named)
-from common import Attached, Skip, expect, main_of, rows_by_pid  # noqa: E402
+from checks import (check_collected, check_interpreter, check_known, check_line,  # noqa: E402
+                    check_read, mostly, named)
+from common import Skip, expect, main_of  # noqa: E402
 from families import Celery, Gunicorn, Piped, Uwsgi  # noqa: E402
-from oracle import Copies, differing_pages, state_and_parent  # noqa: E402
+from traced import Traced, copies_here  # noqa: E402
 
-STACKS = ("--stacks=1",)
 EXECUTABLE, UWSGI = ("python3.11",), ("libpython3.11.so",)
 PYENV = os.path.expanduser("~/.pyenv/versions")
 VERSIONS = ("2.7.18", "3.6.15", "3.7.16", "3.8.18", "3.9.18", "3.10.13", "3.11.7", "3.12.1",
             "3.13.0")
-
-
-class Traced:
-    """A family, cowtrace attached to its master, and the kernel's counts around it."""
-
-    def __init__(self, options, family, copies):
-        self.options, self.family = options, family
-        self.bounds = Bounds(copies)
-        self.workers = set()
-
-    def run(self, steps, frames_of=(), until_ended=False):
-        """Do the steps; the JSON. Page frames are compared of the workers in frames_of."""
-        self.bounds.take("before", self.family.pids())
-        with Attached(self.options, self.family.master.pid, STACKS) as attached:
-            self.bounds.take("attached", self.family.pids())
-            frames = {pid: unlike_parent(pid) for pid in frames_of}
-            for step in steps:
-                self.workers.update(self.family.do(step))
-            if until_ended:
-                self.family.await_true(lambda: self.workers <= set(self.bounds.copies.ended),
-                                       "the workers don't end")
-            frames = {pid: unlike_parent(pid) - frames[pid] for pid in frames_of}
-            self.bounds.take("detaching", self.family.pids())
-            self.document = attached.stop()
-        self.bounds.take("after", self.family.pids())
-        self.of_workers, self.total = check_counts(self.document, self.bounds, self.workers)
-        rows = rows_by_pid(self.document)
-        for pid, differing in frames.items():
-            copied = rows[pid]["copy"]
-            expect(abs(differing - copied) <= copied * 0.08 + 50,
-                   f"worker {pid} and its parent ceased to share {differing} page frames, but "
-                   f"{copied} copies are counted")
-        return self.document
-
-
-def unlike_parent(pid):
-    return differing_pages(state_and_parent(pid)[1], pid)
-
-
-def copies_here():
-    try:
-        return Copies()
-    except (OSError, LookupError) as reason:
-        raise Skip(f"the kernel's own counts are not to be had: {reason}") from reason
 
 
 def heard(options, family, steps, **keywords):
@@ -119,6 +74,8 @@ def ends(options, make, finalises, step="exit", objects=EXECUTABLE):
         return f"{document['hook']}, n={traced.total}, by _exit"
     unknown = check_known(document)
     expect(exits >= 0.5 * unshared, f"only {exits} of {unshared} have cause exit: {document['causes']}")
+    expect(document["exit"]["processes"] >= len(traced.workers),
+           f"{len(traced.workers)} workers ended by finalisation, exit says {document['exit']}")
     return f"{document['hook']}, n={traced.total}, {unknown}, exit {exits}"
 
 
@@ -148,7 +105,7 @@ def subinterpreters(options):
     check_interpreter(document)
     unknown = check_known(document)
     check_read(document)
-    check_collected(document, 2)
+    check_collected(document)
     lines = check_line(document, "reads", 0.8 * document["causes"]["refcount"])
     return f"{document['hook']}, n={traced.total}, {unknown}, {lines}"
 

@@ -137,7 +137,7 @@ def await_state(pid, states, seconds):
 
 
 Fault = collections.namedtuple("Fault", "pid address kind cell cause type heap object offset size owner "
-                                        "line file function generation collection")
+                                        "line file function generation collection t_s")
 
 
 def fault_of(row):
@@ -147,7 +147,7 @@ def fault_of(row):
     return Fault(row["pid"], number("address"), row["kind"], row.get("cell", ""), row.get("cause", ""),
                  row.get("type", ""), row.get("heap", ""), number("object"), row.get("offset"), row.get("size"),
                  number("owner"), row.get("line"), row.get("file"), row.get("function"),
-                 row.get("generation"), row.get("collection"))
+                 row.get("generation"), row.get("collection"), row.get("t_s"))
 
 
 def read_faults(path):

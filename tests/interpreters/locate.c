@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * locate.c - asks the reader about each word of each object that locate.py wrote down, and about
- * its noise: locate PID FILE. Exit status 1 if an answer is wrong.
+ * locate.c - asks the reader about each word of each object that locate_case.py wrote down, and
+ * about its noise: locate PID FILE. Exit status 1 if an answer is wrong.
  */
 #include <inttypes.h>
 #include <stdio.h>

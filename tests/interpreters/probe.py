@@ -5,41 +5,48 @@
 For each interpreter that fetch.py --list knows (or those named), probe_case.py runs in it and tells
 the truth about itself; build/interpreters/probe looks at it from outside at the same moment:
 version, type of types, every thread's stack, the lines of a few thousand code objects, collections
-as they run, the end of the interpreter, sub-interpreters. Needs root, or a kernel that lets a
+as they run, the end of the interpreter, sub-interpreters; and copies that say to be of a version
+that nobody knows, or free-threaded, are refused by name. Needs root, or a kernel that lets a
 parent read its child's memory.
 """
 import argparse
+import glob
 import json
 import os
+import re
+import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SECONDS = 120
 FRAMES = 64
 NAME_BYTES = 255
-CASES = ["stacks", "lines", "collect", "exit", "subs"]
+CASES = ["stacks", "lines", "collect", "exit", "subs", "refuse"]
+COOKIE = b"xdebugpy"  # of _Py_DebugOffsets
 
 
 class Skip(Exception):
     """What this interpreter can't show."""
 
 
-def escape(name):
-    """As cowtrace escapes names."""
-    return name.replace("\\", "\\\\")
-
-
-def cut(name):
-    return name.encode("utf-8", "surrogateescape")[:NAME_BYTES].decode("utf-8", "ignore")
+def shown(name):
+    """As cowtrace shows names."""
+    name = name.replace("\\", "\\\\").encode("utf-8", "surrogateescape")
+    if len(name) > NAME_BYTES:
+        name = name[:NAME_BYTES - 3] + b"..."
+    return name.decode("utf-8")
 
 
 class Subject:
     """A CPython that runs a case."""
 
-    def __init__(self, python, case):
-        env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONIOENCODING="utf-8")
+    def __init__(self, python, case, **more):
+        env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONIOENCODING="utf-8", **more)
+        self.python = python
         self.process = subprocess.Popen([python, os.path.join(HERE, "probe_case.py"), case], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
 
@@ -92,7 +99,7 @@ def check(true, what):
 
 
 def expected_frames(stack):
-    return [[f"{line} {cut(escape(name))}", escape(cut(path)), cut(escape(name))] for line, name, path in stack][:FRAMES]
+    return [[shown(f"{line} {name}"), shown(path), shown(name)] for line, name, path in stack][:FRAMES]
 
 
 def case_stacks(probe, subject):
@@ -125,9 +132,8 @@ def case_lines(probe, subject):
     answers = ended.stdout.decode("utf-8").splitlines()
     wrong, count = [], 0
     for code, name, path, lines in codes:
-        name = escape(cut(name))
         for offset, line in lines:
-            want = "\t".join([f"{line} {name}", escape(cut(path)), name])
+            want = "\t".join([shown(f"{line} {name}"), shown(path), shown(name)])
             if count >= len(answers) or answers[count] != want:
                 wrong.append(f"code {code:#x}+{offset} is {answers[count:count + 1]}, not {want!r}")
             count += 1
@@ -193,6 +199,79 @@ def case_subs(probe, subject):
         check((1 in collecting) == (kind == "collect"), f"collecting in {kind}: {collecting}")
         subject.go_on()
     return f"{truth['interpreters']} interpreters"
+
+
+def file_with_interpreter(python):
+    """The program or library that is CPython, and how to start another copy of it, in a folder."""
+    library = glob.glob(os.path.join(os.path.dirname(os.path.dirname(python)), "lib", "libpython[23].*.so.1.0"))
+    if library:  # the loader takes a preloaded library for the one of that name
+        return library[0], lambda copy: (python, {"LD_PRELOAD": copy})
+    real = os.path.realpath(python)
+    with open(real, "rb") as file:
+        script = file.read(65536)
+    if script[:4] == b"\x7fELF":
+        return real, lambda copy: (copy, {})
+    program = re.search(r'"(/[^"]*/bin/python[0-9.]+)"', script.decode("utf-8", "replace"))
+    if not program:
+        raise Skip("what starts it is not understood")
+
+    def start(copy):
+        path = os.path.join(os.path.dirname(copy), "start")
+        with open(path, "w", encoding="utf-8") as wrapper:
+            wrapper.write(script.decode("utf-8").replace(program[1], copy))
+        os.chmod(path, 0o755)
+        return path, {"PYTHONHOME": os.path.dirname(os.path.dirname(program[1]))}
+    return program[1], start
+
+
+def refused(probe, python, change, expected):
+    """Change a copy of the interpreter's file, run that, and look at it."""
+    path, start = file_with_interpreter(python)
+    with open(path, "rb") as file:
+        changed = change(file.read())
+    with tempfile.TemporaryDirectory(prefix="probe-") as folder:
+        copy = os.path.join(folder, os.path.basename(path))
+        shutil.copy(path, copy)
+        os.chmod(copy, 0o755)
+        with open(copy, "wb") as file:
+            file.write(changed)
+        program, env = start(copy)
+        with Subject(program, "exit", **env) as subject:
+            subject.truth()
+            try:
+                Seen(probe, subject.process.pid)
+            except AssertionError as why:
+                check(str(why) == "probe: " + expected, f"refused with {str(why)!r}, not {expected!r}")
+            else:
+                check(False, f"not refused: {expected}")
+
+
+def case_refuse(probe, subject):
+    subject.truth()
+    seen = Seen(probe, subject.process.pid)
+    version = seen.values["version"][0]
+    major, minor, micro = (int(n) for n in version.split("."))
+    if (major, minor) < (3, 11):  # a constant string, and the end of a path that it shares its bytes with
+        old, new = version, f"{major}.{'5'.ljust(len(str(minor)), '0')}.{micro}"
+        refused(probe, subject.python, lambda data: data.replace(b"%s\0" % old.encode(), b"%s\0" % new.encode()),
+                f"CPython {new} is not known to this version")
+        return "unknown version"
+    known = struct.pack("<Q", major << 24 | minor << 16 | micro << 8 | 0xf0)
+    unknown = struct.pack("<Q", 3 << 24 | 16 << 16 | 0xf0)
+    if minor < 15:
+        refused(probe, subject.python, lambda data: data.replace(known, unknown),
+                "CPython 3.16.0 is not known to this version")
+    else:  # it compares its versions when it starts
+        refused(probe, subject.python, lambda data: data.replace(COOKIE + known, COOKIE + unknown),
+                "it does not say clearly which version of CPython it is")
+    if minor < 13:
+        return "unknown version"
+    head = COOKIE + known
+    refused(probe, subject.python, lambda data: data.replace(head + bytes(8), head + b"\1" + bytes(7)),
+            f"CPython {version} free-threaded builds are not read")
+    refused(probe, subject.python, lambda data: data.replace(COOKIE, b"XDEBUGPY"),
+            f"CPython {version} has debug offsets that make no sense")
+    return "unknown version, free-threaded, no debug offsets"
 
 
 def interpreters():

@@ -97,10 +97,10 @@ def deep(n=100):
 
 
 def executed():
-    names = u"d\u00e9j\u00e0", u"\u0436\u0443\u043a", u"\u6f22\U00020000", "x" * 200
+    names = u"d\u00e9j\u00e0", u"\u0436\u0443\u043a", u"\u6f22\U00020000", "x" * 300
     source = u""
     before = "block"
-    for name in names if sys.version_info[0] > 2 else ("latin", "cyrillic", "han", "x" * 200):
+    for name in names if sys.version_info[0] > 2 else ("latin", "cyrillic", "han", "x" * 300):
         source += u"\ndef %s():\n    %s()\n" % (name, before)
         before = name
     scope = {"block": block}
@@ -209,6 +209,10 @@ class Last(object):
         speak({"finalising": True})
 
 
+def case_refuse():
+    case_exit()
+
+
 def case_exit():
     sys.modules["__main__"].last = Last()
     say({"finalising": False})
@@ -219,9 +223,11 @@ SUB = r"""
 import gc, os, time, weakref
 def say(kind):
     # up to 3.11 only a thread that holds the interpreter's lock is found, and reading lets it go
+    spin = 0
     while True:
+        spin += 1
         os.write(1, ('{"inside": "%s"}\n' % kind).encode("ascii"))
-        end = time.time() + 1
+        end = time.time() + spin
         while time.time() < end:
             pass
         if os.read(0, 1) != b"a":
@@ -247,8 +253,17 @@ def case_subs():
         try:
             import _xxsubinterpreters as subs
         except ImportError:
+            subs = None
+    if not subs:
+        try:
+            from _testcapi import run_in_subinterp
+        except ImportError:
             say({"missing": "no module for sub-interpreters"})
             return
+        say({"interpreters": 1})
+        run_in_subinterp(SUB)
+        say({"inside": "nothing"})
+        return
     ids = [subs.create() for _ in range(3)]
     say({"interpreters": 1 + len(ids)})
     (getattr(subs, "exec", None) or subs.run_string)(ids[1], SUB)

@@ -16,13 +16,17 @@ Lines of FILE:
 """
 import binascii
 import collections
-import ctypes
 import gc
 import os
 import signal
 import sys
 import types
 import weakref
+
+try:
+    import ctypes
+except ImportError:  # it does not go into every sub-interpreter
+    ctypes = None
 
 RECORDS = int(os.environ.get("TRUTH_RECORDS", "2500"))
 HEAP_TYPE, HAVE_GC = 1 << 9, 1 << 14
@@ -145,6 +149,10 @@ def build():
 
 def tp_name(kind):
     """The name that the interpreter itself keeps, as bytes."""
+    if not ctypes:
+        module = "" if kind.__flags__ & HEAP_TYPE or kind.__module__ in ("builtins", "__builtin__") \
+            else kind.__module__ + "."
+        return module.encode("ascii") + name_of(kind)
     return ctypes.c_char_p.from_address(id(kind) + 24).value
 
 
@@ -169,7 +177,9 @@ def sizes(thing, kind):
             return 400, 0  # less in no version
         own = kind.__basicsize__
     elif isinstance(thing, str) and str is not bytes:
-        own = own if kind is str and max(thing or "a") < u"\x80" else 48
+        # without the copies of it for C, which are elsewhere
+        ascii_head = 48 if sys.version_info < (3, 12) else 40
+        own = ascii_head + len(thing) + 1 if kind is str and max(thing or "a") < u"\x80" else 48
     elif not isinstance(thing, INLINE):
         own = kind.__basicsize__
     return own, header
@@ -177,6 +187,8 @@ def sizes(thing, kind):
 
 def buffers(thing):
     """(address, size) of what an object owns elsewhere, where the place of the pointer is known."""
+    if not ctypes:
+        return
     if isinstance(thing, list) and len(thing):
         yield ctypes.c_void_p.from_address(id(thing) + 24).value, 8 * len(thing)
     elif isinstance(thing, bytearray) and len(thing) and sys.version_info < (3, 15):
@@ -198,11 +210,11 @@ def everything(roots, never):
 
 
 def write_truth(path, data):
-    own = sys.modules["__main__"]
-    never = set([id(own), id(own.__dict__)])
+    own = sys.modules[__name__]
+    never = set([id(own), id(own.__dict__), id(sys.modules["__main__"]), id(sys.modules["__main__"].__dict__)])
     never.update(id(value) for name, value in own.__dict__.items() if isinstance(value, type(never)))
     roots = [data]
-    roots.extend(filter(lambda module: module is not own, sys.modules.values()))
+    roots.extend(filter(lambda module: id(module) not in never, sys.modules.values()))
     found = everything(roots, never | set([id(never), id(roots)]))
     kinds = {}
     with open(path, "w") as file:

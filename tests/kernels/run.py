@@ -142,10 +142,12 @@ def auto_command(hook):
 
 
 def machines(name, kernel, auto, hooks):
-    e2e = (f"python3 tests/e2e/run.py --cowtrace {BUILD}/cowtrace --truth {BUILD}/truth "
-           "--timeout 600 --hook ")
+    programs = f"--cowtrace {BUILD}/cowtrace --truth {BUILD}/truth --timeout 600 --hook "
+    e2e = "python3 tests/e2e/run.py " + programs
     for hook in hooks:
         yield Machine(name, kernel, hook, e2e + hook)
+        yield Machine(name, kernel, f"{hook} python",
+                      f"python3 tests/e2e/python.py {programs}{hook} --only evidence/")
         # Only with a host thread for each CPU do two threads really race for a page.
         yield Machine(name, kernel, f"{hook} 2-cpu", f"{e2e}{hook} --only thread/",
                       "tcg,thread=multi")

@@ -4,7 +4,6 @@
  * child fills its main arena, thread arenas and mapped chunks, says what it has, and changes it
  * while it is read.
  */
-#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +40,17 @@ struct target {
 	struct ct_glibc *glibc;
 };
 
+#ifdef __SANITIZE_ADDRESS__ /* puts its own malloc in the place of glibc's, which is still there \
+			     */
+void *__libc_malloc(size_t size);
+void __libc_free(void *block);
+#define ct_malloc __libc_malloc
+#define ct_free	  __libc_free
+#else
+#define ct_malloc malloc
+#define ct_free	  free
+#endif
+
 static uint64_t seed = 88172645463325252ull;
 
 static uint64_t random_number(void)
@@ -65,7 +76,7 @@ static pthread_barrier_t barrier;
 static void fill(size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
-		blocks[i] = malloc(random_size());
+		blocks[i] = ct_malloc(random_size());
 }
 
 /* A quarter of them goes and comes again, of other sizes. */
@@ -73,8 +84,8 @@ static void churn(size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
 		if (random_number() % 4 == 0) {
-			free(blocks[i]);
-			blocks[i] = random_number() % 2 ? malloc(random_size()) : NULL;
+			ct_free(blocks[i]);
+			blocks[i] = random_number() % 2 ? ct_malloc(random_size()) : NULL;
 		}
 }
 
@@ -89,6 +100,15 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
+/** malloc_usable_size, which a sanitizer would answer for its own blocks. */
+static uint64_t usable_size(const void *block)
+{
+	uint64_t size;
+
+	memcpy(&size, (const char *)block - sizeof(size), sizeof(size));
+	return (size & ~7ull) - (size & 2 ? 16 : 8);
+}
+
 static void tell(struct truth *truth)
 {
 	size_t count = 0;
@@ -97,7 +117,7 @@ static void tell(struct truth *truth)
 		if (!blocks[i])
 			continue;
 		truth->blocks[count].user = (ct_raddr_t)blocks[i];
-		truth->blocks[count++].size = malloc_usable_size(blocks[i]);
+		truth->blocks[count++].size = usable_size(blocks[i]);
 	}
 	truth->count = count;
 	truth->step++;
@@ -108,6 +128,7 @@ static void child_main(struct truth *truth, size_t threads)
 	size_t share = BLOCKS / (THREADS + 1);
 	pthread_t thread;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (threads) {
 		pthread_barrier_init(&barrier, NULL, (unsigned int)threads + 1);
 		for (size_t i = 1; i <= threads; i++)

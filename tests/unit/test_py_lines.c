@@ -269,7 +269,7 @@ static void test_long_strings(void **state)
 	assert_true(read_str(&t, make_str(&t, long_text, sizeof(long_text), 1, true), text,
 			     sizeof(text)));
 	assert_int_equal(strlen(text), CT_PY_NAME - 1);
-	/* 255 is no multiple of 2: the last character is left out whole */
+	/* an odd number of bytes: the last character is left out whole */
 	for (size_t i = 0; i < CT_ARRAY_SIZE(wide); i++)
 		wide[i] = 0x436;
 	assert_true(read_str(&t, make_str(&t, wide, CT_ARRAY_SIZE(wide), 2, false), text,

@@ -243,7 +243,7 @@ static void check_words(const json_t *json)
 	bool native = false, unknown = false;
 	size_t i;
 
-	assert_int_equal(json_array_size(list), 3);
+	assert_int_equal(json_array_size(list), 4);
 	row = json_array_get(list, 2);
 	assert_int_equal(number(row, "pid"), 900);
 	assert_string_equal(string(row, "name"), "cpython");

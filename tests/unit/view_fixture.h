@@ -156,6 +156,7 @@ static inline struct ct_snapshot *view_fixture_snapshot(struct view_fixture *f, 
 		{ 812, "cpython", "3.13.0", "libpython3.13.so.1.0", "" },
 		{ 813, "cpython", "3.13.0", "libpython3.13.so.1.0", "" },
 		{ 900, "cpython", "3.14.2", "python3.14t", "free-threaded builds have no GIL" },
+		{ 901, "cpython", "", "", "32-bit interpreters are not read" },
 	};
 	const struct ct_run_info run = { .hook = "tracepoint",
 					 .kernel = "6.18.44",

@@ -173,6 +173,13 @@ void ct_faults__put_undetailed(struct ct_faults *faults, uint32_t pid, enum ct_f
 	ct_faults_write(faults, line);
 }
 
+void ct_faults__flush(struct ct_faults *faults)
+{
+	errno = 0;
+	if (!faults->err && fflush(faults->out))
+		ct_faults_failed(faults, -errno);
+}
+
 int ct_faults__close(struct ct_faults *faults)
 {
 	int err;
@@ -182,7 +189,7 @@ int ct_faults__close(struct ct_faults *faults)
 	errno = 0;
 	if (fflush(faults->out) || (faults->out != stdout && fclose(faults->out)))
 		ct_faults_failed(faults, -errno);
-	err = faults->err;
+	err = faults->err == -EPIPE ? 0 : faults->err; /* its reader had enough */
 	free(faults);
 	return err;
 }

@@ -18,6 +18,8 @@ void ct_faults__put(struct ct_faults *faults, const struct ct_sample *sample,
  */
 void ct_faults__put_undetailed(struct ct_faults *faults, uint32_t pid, enum ct_fault kind,
 			       ct_raddr_t address, int64_t count);
+/** ct_faults__flush - let those who follow the file see what came so far. */
+void ct_faults__flush(struct ct_faults *faults);
 /** ct_faults__close - 0, or -errno if something could not be written, which has been said. */
 int ct_faults__close(struct ct_faults *faults);
 

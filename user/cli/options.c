@@ -60,7 +60,7 @@ static const char ct_doc[] =
 	"Examples:\n"
 	"  sudo cowtrace -p 812                     live, until it ends or Ctrl-C\n"
 	"  sudo cowtrace -p 812 -d 60 --by type     one minute, types of objects first\n"
-	"  sudo cowtrace -p 812 --by line           the Python lines that unshare memory\n"
+	"  sudo cowtrace -p 812 --by line           the Python lines that write\n"
 	"  sudo cowtrace --json out.json -- python3 app.py\n"
 	"  sudo cowtrace -p $(pgrep -of gunicorn) --json - | jq .totals\n"
 	"  sudo cowtrace doctor                     what this machine offers\n"

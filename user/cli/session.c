@@ -83,10 +83,6 @@ static void ct_on_interpreter(void *context, uint32_t row, pid_t pid, const char
 								.version = found[i].version,
 								.object = found[i].object,
 								.why = found[i].why };
-	if (!session->stacks || !found[i].why[0] || session->said_no_stacks)
-		return;
-	session->said_no_stacks = true;
-	ct_warn("no Python lines of pid %d (%s %s): %s", pid, name, found[i].version, found[i].why);
 }
 
 static void ct_count_sample(void *context, const struct ct_sample *sample)
@@ -186,6 +182,8 @@ int ct_session__pump(struct ct_session *session, int limit)
 	int n = ct_capture__consume(session->capture, ct_on_record, session, limit);
 
 	ct_resolver__work(session->resolver, false);
+	if (session->faults)
+		ct_faults__flush(session->faults);
 	return n;
 }
 
@@ -266,6 +264,7 @@ bool ct_session__ended(const struct ct_session *session)
 void ct_session__reset(struct ct_session *session)
 {
 	ct_tally__reset(session->tally);
+	ct_resolver__reset(session->resolver);
 	session->start_ns = ct_now_ns();
 }
 

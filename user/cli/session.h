@@ -27,7 +27,7 @@ struct ct_session {
 	struct ct_session_interpreter found[CT_INTERPRETERS_MOST];
 	size_t n_interpreters;
 	unsigned int stacks;
-	bool said_no_stacks, said_no_runtime;
+	bool said_no_runtime;
 	const struct ct_target *target;
 	char kernel[72];
 	uint64_t start_ns, end_ns; /* end_ns 0: running */

@@ -5,7 +5,8 @@
  * Layouts: malloc/malloc.c, struct malloc_chunk: { prev_size, size | flags }, 16-aligned, the
  * caller's bytes from 16 on and up to 8 bytes into the next chunk. Whether a chunk is in use says
  * the PREV flag of the next one; one that is free repeats its size in that one's prev_size. Freed
- * chunks that wait in a tcache or a fastbin look in use, to malloc itself too.
+ * chunks that wait in a tcache or a fastbin look in use, to malloc itself too; those in a tcache
+ * bear a key (ct_tcache_key), those in a fastbin are not told from others.
  *
  *   main arena     [heap], from its first byte on; in a static program behind the thread-local data
  *                  that its start code took from brk first
@@ -34,6 +35,8 @@
 #define CT_REGIONS_MAX	   4096u
 #define CT_RUN_MAPPINGS	   64u
 
+#define CT_TCACHE_HEAD_MAX 1024u /* bytes of a tcache_perthread_struct: 576 to 760 */
+
 struct ct_glibc {
 	struct ct_heap_source source;
 	struct ct_chunk_region **regions;
@@ -45,6 +48,7 @@ struct ct_glibc {
 	uint64_t epoch;
 	struct ct_mapped mapped;
 	struct ct_walk_window window;
+	uint64_t tcache_key, tcache_epoch; /* 0: not known; the epoch in which it was looked for */
 };
 
 #define CT_NO_REGION (1ull << 63)
@@ -303,6 +307,64 @@ void ct_glibc__renew(struct ct_glibc *glibc, const struct ct_heap_source *source
 	glibc->region_count = kept;
 }
 
+/**
+ * What malloc writes in the second word of a chunk that it keeps in a tcache, and takes away when
+ * it gives the chunk out again (malloc.c, tcache_put and tcache_get): one random number for all of
+ * the process, up to 2.33 the address of the thread's tcache. The main thread's tcache, which
+ * points to the first chunk of each of its lists, is the first thing that was allocated; the value
+ * that two of them share is the key.
+ */
+static uint64_t ct_tcache_key_of(const struct ct_glibc *glibc, const struct ct_chunk_region *region)
+{
+	uint64_t lists[CT_TCACHE_HEAD_MAX / 8], keys[CT_TCACHE_HEAD_MAX / 8];
+	ct_raddr_t head = region->first + CT_CHUNK_HEAD;
+	struct ct_chunk_head chunk;
+	size_t n = 0, len;
+
+	if (!ct_chunk_head_read(glibc->source.memory, region->first, &chunk))
+		return 0;
+	len = (chunk.size & ~7ull) - CT_CHUNK_HEAD;
+	if (len > sizeof(lists) || !ct_is_touched(glibc, head) ||
+	    ct_remote__read(glibc->source.memory, head, lists, len) != (ssize_t)len)
+		return 0;
+	for (size_t i = 0; i < len / 8; i++) {
+		ct_raddr_t user = lists[i];
+
+		if (user % CT_CHUNK_HEAD || user < head + len ||
+		    user > region->end - CT_CHUNK_HEAD || !ct_is_touched(glibc, user) ||
+		    ct_remote__read(glibc->source.memory, user + 8, &keys[n], 8) != 8 || !keys[n])
+			continue;
+		for (size_t j = 0; j < n; j++)
+			if (keys[j] == keys[n])
+				return keys[n];
+		n++;
+	}
+	return 0;
+}
+
+/** Does the chunk, in use by its flags, wait in a tcache? */
+static bool ct_in_tcache(struct ct_glibc *glibc, const struct ct_chunk *chunk)
+{
+	uint64_t key = 0;
+	const void *page;
+
+	if (glibc->tcache_epoch != glibc->epoch) {
+		glibc->tcache_epoch = glibc->epoch;
+		for (size_t i = 0; i < glibc->region_count && !key; i++)
+			if (!glibc->regions[i]->thread)
+				key = ct_tcache_key_of(glibc, glibc->regions[i]);
+		if (key)
+			glibc->tcache_key = key;
+	}
+	if (!glibc->tcache_key)
+		return false;
+	page = ct_remote__touched_page(glibc->source.memory, chunk->user + 8);
+	if (!page)
+		return false;
+	memcpy(&key, (const char *)page + ((chunk->user + 8) & ~CT_PAGE_MASK), sizeof(key));
+	return key == glibc->tcache_key;
+}
+
 /** Fill @chunk from @found, for @address. */
 static void ct_chunk_fill(const struct ct_region_chunk *found, ct_raddr_t address,
 			  struct ct_chunk *chunk)
@@ -349,6 +411,8 @@ bool ct_glibc__chunk(struct ct_glibc *glibc, ct_raddr_t address, struct ct_chunk
 	    !ct_chunk_region__find(region, &walker, address - CT_CHUNK_HEAD / 2, &found))
 		return false;
 	ct_chunk_fill(&found, address, chunk);
+	if (chunk->in_use && ct_in_tcache(glibc, chunk))
+		chunk->in_use = false;
 	return true;
 }
 

@@ -52,7 +52,7 @@ static size_t ct_page_before(const struct ct_chunk_region *region, size_t page)
 
 bool ct_chunk_head_read(struct ct_remote *memory, ct_raddr_t at, struct ct_chunk_head *head)
 {
-	const uint8_t *page = ct_remote__page(memory, at);
+	const uint8_t *page = ct_remote__touched_page(memory, at);
 
 	if (page)
 		memcpy(head, page + (at & ~CT_PAGE_MASK), sizeof(*head));
@@ -350,7 +350,7 @@ static bool ct_region_seek(struct ct_chunk_region *region, struct ct_remote *mem
 			   ct_raddr_t at, struct ct_region_chunk *chunk)
 {
 	ct_raddr_t here = ct_start_in(region, page);
-	const uint8_t *bytes = ct_remote__page(memory, here);
+	const uint8_t *bytes = ct_remote__touched_page(memory, here);
 	struct ct_chunk_head head;
 
 	while (bytes && ct_page_of(region, here) == page) {

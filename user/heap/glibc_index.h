@@ -80,7 +80,8 @@ bool ct_chunk_region__find(struct ct_chunk_region *region, const struct ct_walke
  *  end? For finding out where the first one is. */
 bool ct_chunk_region__is_sound(const struct ct_chunk_region *region, struct ct_remote *memory,
 			       ct_raddr_t at, size_t count);
-/** ct_chunk_head_read - through the page cache. @at is 16-aligned. */
+/** ct_chunk_head_read - through the page cache, if the target has touched the page. @at is
+ *  16-aligned. */
 bool ct_chunk_head_read(struct ct_remote *memory, ct_raddr_t at, struct ct_chunk_head *head);
 
 #endif /* CT_HEAP_GLIBC_INDEX_H */

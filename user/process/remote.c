@@ -112,12 +112,12 @@ ssize_t ct_remote__read(struct ct_remote *remote, ct_raddr_t addr, void *buf, si
 	return (ssize_t)done;
 }
 
-const void *ct_remote__page(struct ct_remote *remote, ct_raddr_t addr)
+static const void *ct_remote_page(struct ct_remote *remote, ct_raddr_t addr, bool only_touched)
 {
 	uint64_t number = addr / CT_PAGE_SIZE;
 	size_t set = (size_t)((number * 0x9e3779b97f4a7c15ull) >> 40) % CT_SETS, way;
 	struct ct_cached_page *ways = remote->pages[set];
-	uint8_t *bytes;
+	uint8_t *bytes, touched;
 
 	if (addr >= CT_ADDRESS_LIMIT)
 		return NULL;
@@ -133,6 +133,8 @@ const void *ct_remote__page(struct ct_remote *remote, ct_raddr_t addr)
 		remote->used_last[set] = (uint8_t)way;
 		return remote->bytes + (set * CT_WAYS + way) * CT_PAGE_SIZE;
 	}
+	if (only_touched && ct_remote__present(remote, addr, 1, &touched) && !touched)
+		return NULL;
 	way = remote->used_last[set] ^ 1;
 	bytes = remote->bytes + (set * CT_WAYS + way) * CT_PAGE_SIZE;
 	ways[way].epoch = 0; /* what was there is overwritten, whatever comes of it */
@@ -142,6 +144,16 @@ const void *ct_remote__page(struct ct_remote *remote, ct_raddr_t addr)
 	ways[way] = (struct ct_cached_page){ .number = number, .epoch = remote->epoch };
 	remote->used_last[set] = (uint8_t)way;
 	return bytes;
+}
+
+const void *ct_remote__page(struct ct_remote *remote, ct_raddr_t addr)
+{
+	return ct_remote_page(remote, addr, false);
+}
+
+const void *ct_remote__touched_page(struct ct_remote *remote, ct_raddr_t addr)
+{
+	return ct_remote_page(remote, addr, true);
 }
 
 bool ct_remote__present(struct ct_remote *remote, ct_raddr_t addr, size_t count, uint8_t *present)

@@ -43,6 +43,9 @@ ssize_t ct_remote__read(struct ct_remote *remote, ct_raddr_t addr, void *buf, si
  * touched maps it there (the kernel's zero page, or the file's), so ask for no such page in vain.
  */
 const void *ct_remote__page(struct ct_remote *remote, ct_raddr_t addr);
+/** ct_remote__touched_page - the same, but NULL for a page that the target has not in memory (where
+ *  that can be told). */
+const void *ct_remote__touched_page(struct ct_remote *remote, ct_raddr_t addr);
 /**
  * ct_remote__present - which of the @count pages from that of @addr on the target has in memory or
  * in swap: @present[i] is 1 or 0. To read those changes nothing in the target. Return: false when

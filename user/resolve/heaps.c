@@ -80,9 +80,15 @@ static void ct_heaps_attach(struct ct_heaps *heaps, bool again)
 			ct_readers[i]->renew(heaps->heap[i], &heaps->source);
 			continue;
 		}
-		if (!new_modules)
+		if (!new_modules || (modules == heaps->refused_of && heaps->refused & 1u << i))
 			continue; /* it was not there, and nothing was loaded since */
 		heaps->heap[i] = ct_readers[i]->attach(&heaps->source, &why);
+		if (!heaps->heap[i] && (strstr(why, "not read") || strstr(why, "can't read"))) {
+			heaps->refused |= 1u << i;
+			heaps->refused_of = modules;
+			heaps->refusal = why;
+			heaps->refusal_reader = i;
+		}
 		if (!heaps->heap[i])
 			ct_debug("pid %d has no %s heap: %s", heaps->source.maps->pid,
 				 ct_readers[i]->name, why);
@@ -168,10 +174,15 @@ bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
 
 void ct_heaps__mark_stale(struct ct_heaps *heaps)
 {
-	heaps->stale = true;
+	bool first = !heaps->forked;
+	bool young = ct_monotonic_ns() - heaps->opened_ns < CT_YOUNG_NS;
+
+	heaps->stale = heaps->forked = true;
 	/* at once: by the child's first fault the parent may be gone */
-	if (ct_heaps_old(heaps, CT_MAPS_REST_AT_FORK))
-		ct_heaps_refresh(heaps, false);
+	if (first && heaps->source.memory)
+		ct_remote__renew(heaps->source.memory);
+	if (first || ct_heaps_old(heaps, CT_MAPS_REST_AT_FORK))
+		ct_heaps_refresh(heaps, (first || young) && heaps->interpreter_reader < 0);
 }
 
 /* Is there a file that holds an interpreter, which is not up yet? */
@@ -183,21 +194,24 @@ static bool ct_heaps_expects(const struct ct_heaps *heaps)
 	return false;
 }
 
-void ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns)
+bool ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns)
 {
 	bool young = now_ns - heaps->opened_ns < CT_YOUNG_NS;
 	uint64_t rest_ns = young ? CT_ASK_YOUNG_NS : CT_ASK_NS;
 
-	if (!heaps->source.memory || now_ns - heaps->asked_ns < rest_ns ||
+	/* what was read of its memory since it forked is as it was then, and is not to be dropped;
+	 * an interpreter that is known is asked again at each fork */
+	if (heaps->forked || !heaps->source.memory ||
+	    (heaps->interpreter_reader >= 0 && !(young && heaps->interpreter.no_stacks[0])) ||
+	    (!young && !ct_heaps_expects(heaps)))
+		return false;
+	if (now_ns - heaps->asked_ns < rest_ns ||
 	    now_ns - heaps->maps_read_ns < CT_ATTACH_REST * heaps->maps_cost_ns)
-		return;
-	/* one that is known is asked again when the process forks or maps something: what was
-	 * read of its memory since is as it was then, and is not to be dropped */
-	if (heaps->interpreter_reader < 0 && (young || ct_heaps_expects(heaps))) {
-		ct_remote__renew(heaps->source.memory);
-		ct_heaps_refresh(heaps, young);
-	}
+		return false;
 	heaps->asked_ns = now_ns;
+	ct_remote__renew(heaps->source.memory);
+	ct_heaps_refresh(heaps, young);
+	return true;
 }
 
 bool ct_heaps__source_line(struct ct_heaps *heaps, const struct ct_frame *frame,

@@ -17,8 +17,13 @@ struct ct_heaps {
 	struct ct_heap_source source; /* maps is never NULL */
 	void *heap[CT_MAX_READERS];   /* by index in ct_readers; NULL: not this process's */
 	uint64_t maps_read_ns, maps_cost_ns;
-	uint64_t modules; /* of which files it was made when readers were last asked to attach */
-	bool stale;	  /* the process forked since: what is cached of its memory may be old */
+	uint64_t modules;    /* of which files it was made when readers were last asked to attach */
+	uint64_t refused_of; /* of which files (as modules) it was made when a reader refused ... */
+	const char *refusal; /* in words, of reader @refusal_reader; NULL: none did */
+	int refusal_reader;
+	unsigned int refused; /* ... for good, a bit for each by index in ct_readers */
+	bool forked;	      /* its memory explains a child's, too */
+	bool stale; /* the process forked since: what is cached of its memory may be old */
 	unsigned int references;
 	uint64_t opened_ns, asked_ns;	 /* when interpreters were last asked for */
 	unsigned int interpreter_serial; /* counts changes of what follows */
@@ -39,9 +44,9 @@ struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address);
 /** ct_heaps__mark_stale - the process has forked: read its memory anew before the next answer. */
 void ct_heaps__mark_stale(struct ct_heaps *heaps);
-/** ct_heaps__look_again - if it is time: has an interpreter come up since, or another one in it?
- *  Often while the process is young, seldom later. */
-void ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns);
+/** ct_heaps__look_again - if it is time: has an interpreter come up since? Often while the process
+ *  is young, seldom later, never once it has forked. Return: whether it was looked for. */
+bool ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns);
 /** ct_heaps__source_line - a frame in words, by the first reader that knows it. */
 bool ct_heaps__source_line(struct ct_heaps *heaps, const struct ct_frame *frame,
 			   struct ct_source_line *line);

@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "base/log.h"
+
+#define CT_AUXV_MAX 64
 
 struct ct_image *ct_image__new(uint64_t id, pid_t pid, pid_t parent_pid, const char *command)
 {
@@ -56,6 +59,38 @@ struct ct_heaps *ct_image__own(struct ct_image *image, const struct ct_heap_sour
 				 strerror(errno));
 	}
 	return image->own;
+}
+
+/* The 16 random bytes that exec put on the stack of what @image runs (getauxval(3), AT_RANDOM): new
+ * with each exec, the same in all that is forked. */
+static bool ct_exec_number(const struct ct_image *image, uint8_t number[16])
+{
+	uint64_t auxv[2 * CT_AUXV_MAX] = { 0 };
+	char path[64];
+	size_t n = 0;
+	FILE *f;
+
+	if (!image->own || !image->own->source.memory)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/auxv", image->pid);
+	f = fopen(path, "re");
+	if (f) {
+		n = fread(auxv, 2 * sizeof(*auxv), CT_AUXV_MAX, f);
+		fclose(f);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (auxv[2 * i] == AT_RANDOM)
+			return ct_remote__read(image->own->source.memory, auxv[2 * i + 1], number,
+					       16) == 16;
+	return false;
+}
+
+bool ct_image__forked_from(const struct ct_image *image, const struct ct_image *parent)
+{
+	uint8_t own[16], other[16];
+
+	return ct_exec_number(image, own) && ct_exec_number(parent, other) &&
+	       !memcmp(own, other, sizeof(own));
 }
 
 uint32_t ct_image__collection(struct ct_image *image, uint32_t phase)

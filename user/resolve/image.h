@@ -15,6 +15,7 @@ struct ct_image {
 	pid_t pid, parent_pid;
 	uint32_t row;
 	bool ended, has_forked, tried_own;
+	bool told_refusal;
 	bool has_runtime;     /* the kernel side reads what follows of it */
 	bool collected[3];    /* a collection of this generation was seen ... */
 	uint32_t finished[3]; /* ... when so many had been finished */
@@ -32,6 +33,9 @@ void ct_image__free(struct ct_image *image);
 void ct_image__end(struct ct_image *image);
 /** ct_image__own - heaps of its own memory, opened at first use; NULL when it is gone. */
 struct ct_heaps *ct_image__own(struct ct_image *image, const struct ct_heap_source *source);
+/** ct_image__forked_from - both found alive: was @image forked from @parent, or from what that was
+ *  forked from, and has it not run another program since? Both need their own heaps open. */
+bool ct_image__forked_from(const struct ct_image *image, const struct ct_image *parent);
 /** ct_image__collection - 1 for the first collection of its generation that this image was seen in,
  *  2 for the next ...; 0 if @phase tells of none. */
 uint32_t ct_image__collection(struct ct_image *image, uint32_t phase);

@@ -37,7 +37,8 @@ struct ct_resolver {
 	uint64_t ended[CT_MAX_ENDED];
 	size_t n_ended, alive;
 	pid_t launcher;
-	uint64_t looked_ns;	    /* when all images were last looked at for interpreters */
+	uint64_t look_ns;	    /* when images may be looked at for interpreters again ... */
+	size_t look_cursor;	    /* ... from which one on */
 	struct ct_stacks *stacks;   /* NULL until a stack comes */
 	struct ct_pending *pending; /* NULL until a buffer comes */
 	struct ct_resolver_bytes bytes;
@@ -75,6 +76,8 @@ void ct_pending__forget(struct ct_resolver *resolver, uint64_t ticket);
 /** ct_pending__work - look for owners, in @heaps (NULL: in all), if the duty cycle allows (@last:
  *  the end, it does), and hand corrections to the function that ct_resolver__work was given. */
 void ct_pending__work(struct ct_resolver *resolver, struct ct_heaps *heaps, bool last);
+/** ct_pending__clear - those that wait stay as they were counted, if they still count. */
+void ct_pending__clear(struct ct_resolver *resolver);
 void ct_pending__free(struct ct_pending *pending);
 
 /** ct_runtimes__tell - tell of the interpreter of @image, if there is news. @tid as in

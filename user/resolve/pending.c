@@ -51,6 +51,14 @@ static void ct_pending_clear(struct ct_pending_sample *entry)
 	entry->ticket = 0;
 }
 
+void ct_pending__clear(struct ct_resolver *resolver)
+{
+	struct ct_pending *pending = resolver->pending;
+
+	while (pending && pending->first < pending->next)
+		ct_pending_clear(ct_pending_at(pending, pending->first++));
+}
+
 void ct_pending__free(struct ct_pending *pending)
 {
 	if (!pending)

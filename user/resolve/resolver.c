@@ -190,6 +190,8 @@ static int ct_on_family_event(struct ct_resolver *resolver, const struct ct_reco
 		return -ENOMEM;
 	/* look at it while it lives: a short program may be gone by its first fault's turn */
 	ct_image__own(image, &resolver->source);
+	if (event.rec.type == CT_REC_TASK && old && ct_image__forked_from(image, old))
+		image->inherited = ct_heaps__get(ct_image__own(old, &resolver->source));
 	ct_runtimes__tell(resolver, image, 0);
 	return 0;
 }
@@ -288,6 +290,13 @@ void ct_resolver__work(struct ct_resolver *resolver, bool last)
 {
 	ct_runtimes__look(resolver);
 	ct_pending__work(resolver, NULL, last);
+}
+
+void ct_resolver__reset(struct ct_resolver *resolver)
+{
+	ct_pending__clear(resolver);
+	memset(resolver->undo, 0, sizeof(resolver->undo));
+	memset(&resolver->bytes, 0, sizeof(resolver->bytes));
 }
 
 void ct_resolver__bytes(const struct ct_resolver *resolver, struct ct_resolver_bytes *bytes)

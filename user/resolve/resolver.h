@@ -41,7 +41,8 @@ struct ct_resolver_events {
 	void (*runtime_found)(void *context, uint64_t image, uint32_t tid,
 			      const struct ct_runtime *runtime);
 	/** The same for those who want to say so: found by reader @name in the process of @row, or
-	 *  more is known of it now. Not for the children that it forks. May be NULL. */
+	 *  more is known of it now. Not for the children that it forks. One that is refused has
+	 *  no version and no object, and no_stacks says why. May be NULL. */
 	void (*interpreter_found)(void *context, uint32_t row, pid_t pid, const char *name,
 				  const struct ct_interpreter *interpreter);
 	/** More is known of a sample that was counted: first as it was, with count -1, then as it
@@ -75,6 +76,9 @@ int ct_resolver__resolve(struct ct_resolver *resolver, const struct ct_record *r
  *  interpreters that came up, and for the owners of buffers. @last: no record will come, so it may
  *  take about two seconds. */
 void ct_resolver__work(struct ct_resolver *resolver, bool last);
+/** ct_resolver__reset - all counts were set to 0: nothing that came before is corrected or taken
+ *  back any more. */
+void ct_resolver__reset(struct ct_resolver *resolver);
 /** ct_resolver__row - the row of an image, made if there is none yet; UINT32_MAX: not counted. */
 uint32_t ct_resolver__row(struct ct_resolver *resolver, uint64_t image);
 /** ct_resolver__alive - images that have not ended. */

@@ -4,12 +4,29 @@
  * fault, and to those who print. A forked child has its parent's at the same addresses; one that a
  * child makes or loads itself is found in its own memory.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "resolve/impl.h"
 
 #define CT_LOOK_NS	10000000ull
-#define CT_LOOK_EACH_NS 1000ull /* and longer the more images there are */
+#define CT_LOOK_MOST_NS 20000000ull /* without a break */
+#define CT_LOOK_REST	20
+
+/* One that no reader knows how to read: that is said, too. */
+static void ct_tell_refusal(struct ct_resolver *resolver, struct ct_image *image)
+{
+	const struct ct_heaps *heaps = image->own;
+	struct ct_interpreter refused = { 0 };
+
+	if (!heaps || !heaps->refusal || heaps->interpreter_reader >= 0 || image->told_refusal ||
+	    image->inherited || !resolver->events.interpreter_found)
+		return;
+	image->told_refusal = true;
+	snprintf(refused.no_stacks, sizeof(refused.no_stacks), "%s", heaps->refusal);
+	resolver->events.interpreter_found(resolver->events.context, image->row, image->pid,
+					   ct_readers[heaps->refusal_reader]->name, &refused);
+}
 
 void ct_runtimes__tell(struct ct_resolver *resolver, struct ct_image *image, uint32_t tid)
 {
@@ -18,7 +35,10 @@ void ct_runtimes__tell(struct ct_resolver *resolver, struct ct_image *image, uin
 	const struct ct_heaps *heaps = own ? image->own : image->inherited;
 	const struct ct_resolver_events *events = &resolver->events;
 
-	if (!heaps || heaps->interpreter_reader < 0 || image->ended || image->row == CT_ROW_NONE)
+	if (image->ended || image->row == CT_ROW_NONE)
+		return;
+	ct_tell_refusal(resolver, image);
+	if (!heaps || heaps->interpreter_reader < 0)
 		return;
 	/* what the parent's became after the fork is not the child's */
 	if (!own ? image->has_runtime : image->serial == heaps->interpreter_serial)
@@ -39,22 +59,28 @@ void ct_runtimes__tell(struct ct_resolver *resolver, struct ct_image *image, uin
 		events->runtime_found(events->context, image->id, tid, &image->runtime);
 }
 
+/* In turns: however many processes there are, no more than a twentieth of the time goes into this,
+ * and the ring of records does not wait for long. */
 void ct_runtimes__look(struct ct_resolver *resolver)
 {
-	uint64_t now_ns = ct_monotonic_ns(), id, value;
-	size_t cursor = 0;
+	uint64_t begin_ns = ct_monotonic_ns(), now_ns = begin_ns, id, value;
 
-	if (now_ns - resolver->looked_ns <
-	    CT_LOOK_NS + CT_LOOK_EACH_NS * ct_map__count(&resolver->images))
+	if (begin_ns < resolver->look_ns)
 		return;
-	resolver->looked_ns = now_ns;
-	while (ct_map__next(&resolver->images, &cursor, &id, &value)) {
-		struct ct_image *image = (struct ct_image *)(uintptr_t)value;
+	while (now_ns - begin_ns < CT_LOOK_MOST_NS) {
+		struct ct_image *image;
 
+		if (!ct_map__next(&resolver->images, &resolver->look_cursor, &id, &value)) {
+			resolver->look_cursor = 0;
+			break;
+		}
+		image = (struct ct_image *)(uintptr_t)value;
 		if (image->ended)
 			continue;
-		if (image->own)
-			ct_heaps__look_again(image->own, now_ns);
+		if (image->own && ct_heaps__look_again(image->own, now_ns))
+			now_ns = ct_monotonic_ns();
 		ct_runtimes__tell(resolver, image, 0);
 	}
+	now_ns = ct_monotonic_ns();
+	resolver->look_ns = now_ns + CT_LOOK_NS + CT_LOOK_REST * (now_ns - begin_ns);
 }

@@ -107,7 +107,8 @@ struct ct_stack_row {
 	int64_t samples, unshared;
 };
 
-/** One interpreter: what the head of every output says of it. */
+/** One interpreter: what the head of every output says of it. One that is refused has no version
+ *  and no object; it is traced like any program. */
 struct ct_interpreter_row {
 	uint32_t pid;
 	const char *name;    /* of the reader that knows it: "cpython" */

@@ -15,6 +15,7 @@
 #define CT_NAME_LEAST 16u
 #define CT_NAME_MOST  64u
 #define CT_BAR_LEAST  8u
+#define CT_TAKEN      10u /* of "taken from", which may be wider than what stands below it */
 #define CT_BAR_MOST   60u
 
 static unsigned int ct_widest(const struct ct_layout *layout, const struct ct_rows *rows,
@@ -67,6 +68,8 @@ void ct_layout__make(struct ct_layout *layout, const struct ct_rows *rows, enum 
 	layout->width[CT_COLUMN_SIZE] = rows->count && rows->list[0].bytes < 0 ? 0 : 8;
 	layout->width[CT_COLUMN_SHARE] = 6;
 	layout->width[CT_COLUMN_NOTE] = ct_widest(layout, rows, CT_COLUMN_NOTE);
+	if (ct_axis_is_sampled(axis) && rows->count && layout->width[CT_COLUMN_NOTE] < CT_TAKEN)
+		layout->width[CT_COLUMN_NOTE] = CT_TAKEN;
 	for (size_t i = 0; i < rows->count; i++)
 		if (!isnan(rows->list[i].rate))
 			layout->width[CT_COLUMN_RATE] = 10;

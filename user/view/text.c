@@ -173,38 +173,43 @@ static void ct_put_totals(FILE *out, const struct ct_text_style *style,
 	fprintf(out, "\n  %s\n", ct_words__kinds(now, style->utf8, line, sizeof(line)));
 }
 
-/* A sentence of its own, whatever is in it. */
-static void ct_put_line(FILE *out, const struct ct_text_style *style, const char *line)
+/* A line of its own; nothing where there is nothing to say. */
+static void ct_put_sentence(FILE *out, const struct ct_text_style *style, const char *line)
 {
 	char fitted[CT_LINE_BYTES];
 
+	if (!line[0])
+		return;
 	ct_fit(fitted, sizeof(fitted), line, CT_COLUMNS_MAX, CT_ALIGN_NONE, style->utf8);
-	fprintf(out, "%s\n", fitted);
+	fprintf(out, "  %s\n", fitted);
 }
 
-/* What is said of interpreters below the reading, each a line. */
+/* Why there are no Python lines, where there are none. */
+static void ct_put_no_stacks(FILE *out, const struct ct_text_style *style,
+			     const struct ct_snapshot *snapshot)
+{
+	char line[CT_LINE_BYTES];
+
+	if (snapshot->stacks_every)
+		ct_put_sentence(out, style,
+				ct_words__no_stacks(&snapshot->run, line, sizeof(line)));
+}
+
+/* What is said of interpreters below the reading. */
 static void ct_put_python(FILE *out, const struct ct_text_style *style,
 			  const struct ct_snapshot *snapshot)
 {
 	char line[CT_LINE_BYTES];
 
-	if (*ct_words__collections(snapshot, style->utf8, line, sizeof(line))) {
-		fputs("  ", out);
-		ct_put_line(out, style, line);
-	}
-	if (*ct_words__exit(snapshot, line, sizeof(line))) {
-		fputs("  ", out);
-		ct_put_line(out, style, line);
-	}
+	ct_put_sentence(out, style,
+			ct_words__collections(snapshot, style->utf8, line, sizeof(line)));
+	ct_put_sentence(out, style, ct_words__exit(snapshot, line, sizeof(line)));
 	if (snapshot->stacks_every > 1)
 		fprintf(out,
 			"  Lines, functions and modules are estimated from the stacks of one fault "
 			"in %u.\n",
 			snapshot->stacks_every);
-	if (snapshot->stacks_every && *ct_words__no_stacks(&snapshot->run, line, sizeof(line))) {
-		fputs("  ", out);
-		ct_put_line(out, style, line);
-	}
+	ct_put_no_stacks(out, style, snapshot);
 }
 
 static void ct_put_headline(FILE *out, const struct ct_text_style *style,
@@ -216,12 +221,9 @@ static void ct_put_headline(FILE *out, const struct ct_text_style *style,
 			   style->utf8, ct_text_columns(style), false, line, sizeof(line));
 	ct_put_in(out, style, CT_BOLD, line);
 	ct_words__interpreters(&snapshot->run, style->utf8, line, sizeof(line));
-	if (line[0]) {
-		fputs("\n  ", out);
-		ct_put_line(out, style, line);
-	} else {
-		fputc('\n', out);
-	}
+	fputc('\n', out);
+	ct_put_sentence(out, style, line);
+	ct_put_sentence(out, style, ct_words__refused(&snapshot->run, line, sizeof(line)));
 	fputc('\n', out);
 }
 
@@ -241,6 +243,8 @@ int ct_view_text__block(FILE *out, const struct ct_text_style *style,
 
 	ct_put_headline(out, style, snapshot);
 	ct_put_totals(out, style, snapshot, last);
+	if (ct_axis_is_sampled(style->axis))
+		ct_put_no_stacks(out, style, snapshot);
 	fputc('\n', out);
 	err = ct_put_table(out, style, snapshot, last, style->axis ? style->axis : CT_AXIS_CELL);
 	fputc('\n', out);

@@ -19,6 +19,8 @@ char *ct_words__kinds(const struct ct_totals *totals, bool utf8, char *buf, size
 char *ct_words__interpreters(const struct ct_run_info *run, bool utf8, char *buf, size_t len);
 /** ct_words__no_stacks - why some of them have no Python lines; "" if all have. */
 char *ct_words__no_stacks(const struct ct_run_info *run, char *buf, size_t len);
+/** ct_words__refused - which interpreters are not understood, and why; "" if all are. */
+char *ct_words__refused(const struct ct_run_info *run, char *buf, size_t len);
 /** ct_words__collections - the few that unshared most; "" if there is none. */
 char *ct_words__collections(const struct ct_snapshot *snapshot, bool utf8, char *buf, size_t len);
 /** ct_words__exit - what interpreters unshared while they ended; "" if nothing. */

@@ -52,7 +52,7 @@ char *ct_words__interpreters(const struct ct_run_info *run, bool utf8, char *buf
 	buf[0] = '\0';
 	for (size_t i = 0; i < run->n_interpreters; i++) {
 		const struct ct_interpreter_row *row = &run->interpreters[i];
-		size_t alike = ct_alike(run, i);
+		size_t alike = row->object[0] ? ct_alike(run, i) : 0;
 
 		more += alike && said == CT_INTERPRETERS_SAID;
 		if (!alike || said == CT_INTERPRETERS_SAID)
@@ -70,7 +70,9 @@ char *ct_words__interpreters(const struct ct_run_info *run, bool utf8, char *buf
 	return buf;
 }
 
-char *ct_words__no_stacks(const struct ct_run_info *run, char *buf, size_t len)
+/* The first row of either kind in a sentence, and how many are like it. */
+static char *ct_first_without(const struct ct_run_info *run, bool refused, const char *words,
+			      char *buf, size_t len)
 {
 	size_t without = 0;
 
@@ -78,13 +80,22 @@ char *ct_words__no_stacks(const struct ct_run_info *run, char *buf, size_t len)
 	for (size_t i = 0; i < run->n_interpreters; i++) {
 		const struct ct_interpreter_row *row = &run->interpreters[i];
 
-		if (row->why[0] && !without++)
-			snprintf(buf, len, "No Python lines of pid %" PRIu32 ": %s", row->pid,
-				 row->why);
+		if (row->why[0] && (row->object[0] == '\0') == refused && !without++)
+			snprintf(buf, len, "%s of pid %" PRIu32 ": %s", words, row->pid, row->why);
 	}
 	if (without > 1)
 		ct_add(buf, len, " (and of %zu more)", without - 1);
 	return buf;
+}
+
+char *ct_words__no_stacks(const struct ct_run_info *run, char *buf, size_t len)
+{
+	return ct_first_without(run, false, "No Python lines", buf, len);
+}
+
+char *ct_words__refused(const struct ct_run_info *run, char *buf, size_t len)
+{
+	return ct_first_without(run, true, "No objects", buf, len);
 }
 
 static char *ct_ordinal(char *buf, size_t len, uint32_t n)

@@ -4,7 +4,7 @@
 from catalogue import line_of
 from common import ALL_KINDS, check_invariants, expect, rows_by_pid, wpcopy_of
 
-UNKNOWN_SHARE = 0.005  # of the unshared pages
+UNKNOWN_SHARE, UNKNOWN_FEW = 0.005, 5  # of the unshared pages; of a small family's
 TOLERANCE = 0.001  # of WPCOPY: two threads that race for a page
 DEBIAN = "3.11"
 
@@ -65,7 +65,7 @@ def check_known(document):
     """Next to nothing is unknown. Its share, as text."""
     unshared = document["totals"]["unshared"]
     unknown = document["cells"].get("unknown", 0)
-    expect(unknown <= unshared * UNKNOWN_SHARE,
+    expect(unknown <= max(unshared * UNKNOWN_SHARE, UNKNOWN_FEW),
            f"{unknown} of {unshared} unshared pages have an unknown cell")
     return f"unknown {unknown}"
 

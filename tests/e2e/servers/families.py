@@ -34,8 +34,9 @@ def environment(**more):
 
 
 def descendants(pid):
+    """The dead among them too, until they are reaped."""
     found = []
-    for child in children_of(pid):
+    for child in children_of(pid, but=""):
         found += [child, *descendants(child)]
     return found
 
@@ -89,12 +90,14 @@ class Family:
 class Piped(Family):
     """A program that obeys lines on its standard input."""
 
-    def __init__(self, options, *arguments):
+    def __init__(self, options, *arguments, program=PYTHON):
         super().__init__(options)
-        self.arguments = arguments
+        self.program, self.arguments = program, arguments
 
     def begin(self):
-        command = [PYTHON, os.path.join(HERE, self.arguments[0]), *self.arguments[1:]]
+        command = [self.program]
+        if self.arguments:
+            command += [os.path.join(HERE, self.arguments[0]), *self.arguments[1:]]
         self.master = self.start(command, environment(), stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE)
         self.buffer = b""
@@ -107,12 +110,12 @@ class Piped(Family):
                                         max(0, end - time.monotonic()))
             data = os.read(self.master.stdout.fileno(), 65536) if ready else b""
             if not data:
-                self.fail(f"{' '.join(self.arguments)} never said {word!r}")
+                self.fail(f"{self.program} {' '.join(self.arguments)} never said {word!r}")
             self.buffer += data
         line, self.buffer = self.buffer.split(b"\n", 1)
         said, *pids = line.decode().split()
         if said != word:
-            self.fail(f"{' '.join(self.arguments)} said {said!r} instead of {word!r}")
+            self.fail(f"{self.program} {' '.join(self.arguments)} said {said!r} instead of {word!r}")
         return [int(pid) for pid in pids]
 
     def do(self, name):
@@ -131,12 +134,16 @@ class Web(Family):
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.master = self.start(self.command(), environment())
-        self.await_true(lambda: self.ask("pid") is not None, "no answer")
-        self.await_true(lambda: len(self.master_workers()) == WORKERS, "not all workers there")
-        self.workers = self.master_workers()
+        answered = []
+        self.await_true(lambda: answered.append(self.ask("pid")) or answered[-1], "no answer")
+        self.await_true(lambda: self.settled(answered[-1]), "not all workers there")
+        self.workers = children_of(self.master.pid)
 
-    def master_workers(self):
-        return children_of(self.master.pid)
+    def settled(self, answered):
+        """As many workers as there should be; the one that answered made room for another, if it
+        does so after a request."""
+        workers = children_of(self.master.pid, but="")
+        return len(workers) == WORKERS and (answered in workers) == (self.lifetime == 0)
 
     def ask(self, path):
         """The pid that answered; None: it did not."""

@@ -33,8 +33,11 @@ def several(pythons):
     sys.stdin.readline()
     readers = []
     for member in members:  # one after another: each has the machine for itself
-        readers += member.communicate("go\n")[0].split()[1:]
+        member.stdin.write("go\n")
+        member.stdin.flush()
+        readers += member.stdout.readline().split()[1:]
     say("done", readers)
+    sys.stdin.readline()
 
 
 def become(name, python):
@@ -57,7 +60,7 @@ def become(name, python):
     sys.stdin.readline()
     os.write(command_write, b"go\n")
     say("done", answers.readline().split()[1:])
-    os.waitpid(pid, 0)
+    sys.stdin.readline()
 
 
 def main():

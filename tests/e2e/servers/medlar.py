@@ -4,7 +4,7 @@
     medlar.py CLASS
 
 Loads 60,000 objects of a class of that name and answers "ready PID"; at a line on standard input
-forks a child that reads them, and answers "done PID" when it has gone.
+forks a child that reads them, and answers "done PID" when it has gone; ends at the next.
 """
 
 import gc
@@ -27,6 +27,7 @@ def main():
     os.waitpid(pid, 0)
     sys.stdout.write("done %d\n" % pid)
     sys.stdout.flush()
+    sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from taskstats import (CMD_ATTR_TGID, HEADERS, TASKSTATS_CMD_GET, TYPE_AGGR_PID, TYPE_AGGR_TGID,
+from taskstats import (HEADERS, TASKSTATS_CMD_GET, TYPE_AGGR_PID, TYPE_AGGR_TGID,
                        TYPE_STATS, Taskstats, attributes)
 
 CMD_ATTR_REGISTER_CPUMASK = 3
@@ -28,8 +28,8 @@ def state_and_parent(pid):
     return fields[0], int(fields[1])
 
 
-def children_of(pid):
-    """The living children of a process."""
+def children_of(pid, but="ZX"):
+    """The children of a process, but for those in these states."""
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -37,7 +37,7 @@ def children_of(pid):
                 state, parent = state_and_parent(name)
             except OSError:
                 continue
-            if parent == pid and state not in "ZX":
+            if parent == pid and state not in but:
                 found.append(int(name))
     return sorted(found)
 

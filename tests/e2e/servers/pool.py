@@ -45,12 +45,9 @@ def say(word, pids):
 
 
 def obey(do):
-    """Each line through do(name), which gives pids."""
+    """Each line through do(name), which gives pids; until there are no more."""
     for line in sys.stdin:
-        name = line.strip()
-        say("done", do(name))
-        if name == "exit":
-            break
+        say("done", do(line.strip()))
 
 
 # ---- os.fork: a pipe to each worker, one back ----

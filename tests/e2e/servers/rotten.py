@@ -17,6 +17,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 COUNT = 30000
 POOL = 16384  # 3.10 on
@@ -91,6 +92,8 @@ def names(way):
     say("ready")
     sys.stdin.readline()
     say("done", in_child(reader, objects))
+    time.sleep(1)  # a program that ends at once takes its memory along
+    sys.stdin.readline()
 
 
 # ---- a broken heap ----
@@ -147,8 +150,8 @@ def break_chunks(noise):
     """Chunks of glibc that are never freed: sizes of nothing, of all, of themselves."""
     chunks = [libc.malloc(3000) for _ in range(2000)]
     for number in range(10, 1990, 10):
-        before, chunk, after = chunks[number - 1:number + 2]
-        if chunk - before == after - chunk == 3008:  # all neighbours are ours
+        chunk = chunks[number]
+        if chunks[number + 2] - chunks[number - 2] == 4 * 3008:  # the neighbours' neighbours are ours
             poke(chunk - 8, (0, 1, 17, (1 << 64) - 1, 1 << 40, noise.getrandbits(64))[number // 10 % 6])
     return chunks
 
@@ -231,6 +234,7 @@ def frames(way):
     pids = [in_child(chain, 10, objects, cycle if way == "frames_cycle" else nowhere)
             for _ in range(5)]
     say("done", *pids)
+    sys.stdin.readline()
 
 
 # ---- children that are not there yet, or not any more ----

@@ -15,9 +15,11 @@
 #define CT_DEQUE_RIGHT	 32u  /* the last one: its link is not set */
 #define CT_DEQUE_NEXT	 520u /* 3.x: behind 64 items and the link back */
 #define CT_DEQUE_BLOCKS	 65536u
-#define CT_ARRAY_ITEMS	 24u /* arrayobject.ob_item */
-#define CT_STR_UTF8	 8u  /* behind an ASCII one's head: length and pointer of its UTF-8 */
-#define CT_STR2_DATA	 24u /* 2.7's unicode.str */
+#define CT_CODE_BYTES	 256u /* more than sizeof(PyCodeObject) up to 3.10 */
+#define CT_TYPE_DOC	 176u /* tp_doc of a class: a copy of its own */
+#define CT_ARRAY_ITEMS	 24u  /* arrayobject.ob_item */
+#define CT_STR_UTF8	 8u   /* behind an ASCII one's head: length and pointer of its UTF-8 */
+#define CT_STR2_DATA	 24u  /* 2.7's unicode.str */
 #define CT_MANAGED_DICT	 (1ull << 4) /* tp_flags */
 #define CT_VALUES_3_11	 (-32)	     /* from the object: pointer to its attribute values */
 #define CT_VALUES_3_12	 (-24)	     /* the same, low bit set; or its dictionary */
@@ -176,6 +178,16 @@ static void ct_owner_str(struct ct_owner_scan *scan, const struct ct_owner *owne
 		ct_owner_field(scan, owner, layout->str_ascii_data + CT_STR_UTF8);
 }
 
+/** Up to 3.10 a code object keeps the frame of its last call (co_zombieframe), a dead object. */
+static void ct_owner_code(struct ct_owner_scan *scan, const struct ct_owner *owner)
+{
+	uint32_t bytes =
+		owner->type->basicsize < CT_CODE_BYTES ? owner->type->basicsize : CT_CODE_BYTES;
+
+	for (uint16_t at = 16; at < bytes && scan->heap->python.layout.version < 0x030b; at += 8)
+		ct_owner_field(scan, owner, at);
+}
+
 /** Claim what @owner owns, by its type. */
 static void ct_owner_look(struct ct_owner_scan *scan, const struct ct_owner *owner)
 {
@@ -204,12 +216,16 @@ static void ct_owner_look(struct ct_owner_scan *scan, const struct ct_owner *own
 			ct_owner_claim(scan, owner,
 				       ct_owner_word(scan, owner, layout->type_cached_keys),
 				       owner->object);
+		ct_owner_field(scan, owner, CT_TYPE_DOC);
 		break;
 	case CT_PY_IS_DEQUE:
 		ct_owner_deque(scan, owner);
 		break;
 	case CT_PY_IS_ARRAY:
 		ct_owner_field(scan, owner, CT_ARRAY_ITEMS);
+		break;
+	case CT_PY_IS_CODE:
+		ct_owner_code(scan, owner);
 		break;
 	case CT_PY_IS_STR:
 		ct_owner_str(scan, owner);
@@ -226,6 +242,20 @@ static bool ct_owns_anything(const struct ct_py_type *type)
 	return type->kind != CT_PY_OTHER || type->flags & CT_MANAGED_DICT;
 }
 
+/** Is at the start of @bytes an object of a type that owns nothing elsewhere? Most blocks are. */
+static bool ct_is_plain(struct ct_owner_scan *scan, const uint8_t *bytes)
+{
+	const struct ct_py_type *type;
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	if (!ct_py_types__counts(scan->heap->types, word))
+		return false;
+	memcpy(&word, bytes + CT_PY_OB_TYPE, sizeof(word));
+	type = ct_py_types__find(scan->heap->types, word);
+	return type && !ct_owns_anything(type);
+}
+
 /** Look at what is in @block, of which @bytes are known if not NULL. */
 static void ct_scan_block(struct ct_owner_scan *scan, const struct ct_py_block *block,
 			  const uint8_t *bytes)
@@ -236,6 +266,8 @@ static void ct_scan_block(struct ct_owner_scan *scan, const struct ct_py_block *
 	struct ct_owner owner;
 	struct ct_py_type type;
 
+	if (bytes && block->bytes >= 16 && ct_is_plain(scan, bytes))
+		return;
 	if (bytes)
 		ct_py_head__full(&head, bytes, block->bytes);
 	else

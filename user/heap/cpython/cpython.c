@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "heap/cpython/buffers.h"
+#include "heap/cpython/internal.h"
 #include "heap/cpython/objects.h"
 #include "heap/cpython/statics.h"
 
@@ -86,6 +87,9 @@ static void ct_cpython_renew(void *opaque, const struct ct_heap_source *source)
 	heap->python.source = *source;
 	heap->python.module = module ? ct_maps__find(source->maps, module) : NULL;
 	heap->last = NULL;
+	heap->states_read = false;
+	memset(heap->seen, 0, sizeof(heap->seen));
+	memset(heap->known, 0, sizeof(heap->known));
 	ct_py_present__renew(heap->present);
 	ct_py_types__renew(heap->types);
 	ct_py_pools__renew(heap->pools);
@@ -118,6 +122,29 @@ static void ct_pool_locate(struct ct_py_heap *heap, const struct ct_py_pool *poo
 		ct_py_object__locate(heap, &block, address, before, place);
 }
 
+/** Does @block hold the state of an interpreter or of a thread? */
+static bool ct_is_state(struct ct_py_heap *heap, const struct ct_py_block *block)
+{
+	ct_raddr_t interpreters[CT_PY_INTERPRETERS];
+	size_t count, at = 0;
+
+	if (!heap->states_read) {
+		heap->states_read = true;
+		count = ct_py_interpreters(&heap->python, interpreters, CT_PY_INTERPRETERS);
+		for (size_t i = 0; i < count && at < CT_PY_STATES; i++) {
+			heap->states[at++] = interpreters[i];
+			at += ct_py_threads(&heap->python, interpreters[i], heap->states + at,
+					    CT_PY_STATES - at);
+		}
+		heap->state_count = at;
+	}
+	for (size_t i = 0; i < heap->state_count; i++)
+		if (heap->states[i] >= block->start &&
+		    heap->states[i] < block->start + block->bytes)
+			return true;
+	return false;
+}
+
 /** As ct_pool_locate, for a chunk of glibc's. */
 static bool ct_chunk_locate(struct ct_py_heap *heap, ct_raddr_t address,
 			    const struct ct_bytes *before, struct ct_place *place)
@@ -135,6 +162,10 @@ static bool ct_chunk_locate(struct ct_py_heap *heap, ct_raddr_t address,
 		ct_py_place__set(place, CT_CELL_FREE, address, chunk.user, chunk.size);
 	else
 		ct_py_object__locate(heap, &block, address, before, place);
+	if (place->owner_unknown && ct_is_state(heap, &block)) {
+		*place = (struct ct_place){ .cell = CT_CELL_DATA, .interpreter = true };
+		place->type = ct_py_types__state_id(heap->types);
+	}
 	return true;
 }
 

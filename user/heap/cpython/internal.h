@@ -8,7 +8,7 @@
 
 #define CT_PY_INTERPRETERS 64u	 /* looked at in one process */
 #define CT_PY_THREADS	   4096u /* looked at in one interpreter */
-#define CT_PY_NAME	   256u	 /* bytes of a name, with its NUL: longer ones are cut */
+#define CT_PY_NAME	   264u /* bytes of a name read, with its NUL: ct_names cuts it, and shows that */
 
 /** ct_py_version_text - PY_VERSION_HEX in words: "3.11.2", "3.13.0rc3". */
 void ct_py_version_text(uint32_t hexversion, char *text, size_t len);

@@ -31,12 +31,14 @@ void ct_py_head__full(struct ct_py_head *head, const uint8_t *bytes, size_t len)
 	head->count = len < CT_PY_HEAD_BYTES ? (uint32_t)(len / 8) : CT_PY_HEAD_WORDS;
 	memcpy(head->words, bytes, head->count * 8u);
 	head->have = (1u << head->count) - 1;
+	head->failed = false;
 }
 
 void ct_py_head__begin(struct ct_py_head *head, const struct ct_py_block *block,
 		       const struct ct_bytes *before)
 {
 	head->have = 0;
+	head->failed = false;
 	head->count =
 		block->bytes < CT_PY_HEAD_BYTES ? (uint32_t)(block->bytes / 8) : CT_PY_HEAD_WORDS;
 	if (!before || before->len < 8)
@@ -51,28 +53,68 @@ void ct_py_head__begin(struct ct_py_head *head, const struct ct_py_block *block,
 	}
 }
 
+/**
+ * Is it the first time that the page of @at is asked for, and is it one of a pool of several? Then
+ * the few words wanted are read alone, since most pages are asked for once: at the first write of
+ * one child. That takes half the time; the second time the page is read and kept.
+ */
+static bool ct_is_new(struct ct_py_heap *heap, const struct ct_py_block *block, ct_raddr_t at)
+{
+	uint32_t page = (uint32_t)(at / CT_PAGE_SIZE) | 1u << 31, *seen;
+
+	if (block->bytes > CT_POOL_REQUEST_MAX || !heap->pools ||
+	    ct_py_pools__bytes(heap->pools) <= CT_PAGE_SIZE)
+		return false;
+	seen = &heap->seen[page % CT_PY_SEEN];
+	if (*seen == page)
+		return false;
+	*seen = page;
+	return true;
+}
+
+/** Read words @from to @to of the block, all in one page, into those of @head that are missing. */
+static bool ct_head_piece(struct ct_py_heap *heap, const struct ct_py_block *block,
+			  struct ct_py_head *head, uint32_t from, uint32_t to)
+{
+	struct ct_remote *memory = heap->python.source.memory;
+	ct_raddr_t at = block->start + from * 8u;
+	uint64_t words[CT_PY_HEAD_WORDS];
+	size_t len = (to - from) * 8u;
+	const uint8_t *page;
+	uint8_t touched;
+
+	if (!ct_py_present__has(heap->present, at)) {
+		head->failed = !ct_remote__present(memory, at, 1, &touched);
+		return false;
+	}
+	head->failed = true;
+	if (ct_is_new(heap, block, at)) {
+		if (ct_remote__read(memory, at, words, len) != (ssize_t)len)
+			return false;
+	} else {
+		page = ct_remote__page(memory, at);
+		if (!page)
+			return false;
+		memcpy(words, page + (at & ~CT_PAGE_MASK), len);
+	}
+	head->failed = false;
+	for (uint32_t i = from; i < to; i++)
+		if (!(head->have >> i & 1))
+			head->words[i] = words[i - from];
+	return true;
+}
+
 /** Read the words of @head that are missing. */
 static void ct_head_load(struct ct_py_heap *heap, const struct ct_py_block *block,
 			 struct ct_py_head *head)
 {
-	const uint8_t *page = NULL;
+	uint64_t room = (CT_PAGE_SIZE - (block->start & ~CT_PAGE_MASK)) / 8;
+	uint32_t first = room < head->count ? (uint32_t)room : head->count;
 
-	for (uint32_t i = 0; i < head->count; i++) {
-		ct_raddr_t at = block->start + i * 8u;
-
-		if (!page || !(at & ~CT_PAGE_MASK)) {
-			page = NULL;
-			/* the page of the fault, or one that the target has touched */
-			if (ct_py_present__has(heap->present, at))
-				page = ct_remote__page(heap->python.source.memory, at);
-			if (!page) {
-				head->count = i;
-				return;
-			}
-		}
-		if (!(head->have >> i & 1))
-			memcpy(&head->words[i], page + (at & ~CT_PAGE_MASK), 8);
-	}
+	if (!ct_head_piece(heap, block, head, 0, first))
+		head->count = 0;
+	else if (first < head->count && !ct_head_piece(heap, block, head, first, head->count))
+		head->count = first;
 	head->have = (1u << head->count) - 1;
 }
 
@@ -156,7 +198,7 @@ bool ct_py_object__fits(const struct ct_python *python, const struct ct_py_type 
 	if (type->basicsize > room + 16)
 		return false;
 	if (type->flags & CT_PY_TUPLE)
-		return count > 2 && words[2] <= room && type->basicsize + 8 * words[2] <= room + 8;
+		return count > 2 && words[2] <= room && type->basicsize + 8 * words[2] <= room;
 	return true;
 }
 
@@ -259,8 +301,7 @@ bool ct_py_object__find(struct ct_py_heap *heap, const struct ct_py_block *block
 }
 
 /** The part of an object that @offset is, counted from its start: negative before it. */
-static enum ct_cell ct_object_cell(const struct ct_py_heap *heap, const struct ct_py_found *found,
-				   int64_t offset)
+static enum ct_cell ct_object_cell(const struct ct_py_known *known, int64_t offset)
 {
 	if (offset >= 16)
 		return CT_CELL_PAYLOAD;
@@ -268,9 +309,7 @@ static enum ct_cell ct_object_cell(const struct ct_py_heap *heap, const struct c
 		return CT_CELL_TYPE;
 	if (offset >= 0)
 		return CT_CELL_REFCOUNT;
-	if (found->type->flags & CT_PY_HAVE_GC && offset >= -(int64_t)heap->python.layout.gc_head)
-		return CT_CELL_GC_HEADER;
-	return CT_CELL_PREHEADER;
+	return offset >= -(int64_t)known->gc ? CT_CELL_GC_HEADER : CT_CELL_PREHEADER;
 }
 
 /**
@@ -320,37 +359,57 @@ static bool ct_number_locate(struct ct_py_heap *heap, const struct ct_py_block *
 	return false;
 }
 
+/** What is in @block, from @before or the target; or what was there when it was last asked for. */
+static const struct ct_py_known *ct_block_known(struct ct_py_heap *heap,
+						const struct ct_py_block *block,
+						const struct ct_bytes *before)
+{
+	struct ct_py_known *known =
+		&heap->known[(block->start * 0x9e3779b97f4a7c15ull >> 40) % CT_PY_KNOWN];
+	struct ct_py_found found;
+	struct ct_py_head head;
+
+	if (known->start == block->start && known->bytes == block->bytes &&
+	    (!before || !before->len))
+		return known;
+	ct_py_head__begin(&head, block, before);
+	*known = (struct ct_py_known){ .start = block->start, .bytes = block->bytes };
+	known->object = ct_py_object__find(heap, block, &head, &found);
+	known->room = found.room;
+	known->prefix = (uint8_t)found.prefix;
+	known->header = (uint8_t)found.header;
+	known->dead = found.dead;
+	known->failed = !known->object && head.failed;
+	if (known->object && !known->dead) {
+		known->gc = found.type->flags & CT_PY_HAVE_GC ? (uint8_t)heap->python.layout.gc_head
+							      : 0;
+		known->type = ct_py_types__id(heap->types, found.type);
+	}
+	return known;
+}
+
 void ct_py_object__locate(struct ct_py_heap *heap, const struct ct_py_block *block,
 			  ct_raddr_t address, const struct ct_bytes *before, struct ct_place *place)
 {
-	struct ct_py_found found;
-	struct ct_py_head head;
-	uint64_t offset = address - block->start;
-	ct_raddr_t object;
+	const struct ct_py_known *known = ct_block_known(heap, block, before);
+	ct_raddr_t object = block->start + known->prefix + known->header;
 
-	ct_py_head__begin(&head, block, before);
-	if (!ct_py_object__find(heap, block, &head, &found)) {
-		if (!found.prefix && ct_number_locate(heap, block, address, place))
+	if (known->failed)
+		return; /* unknown */
+	if (known->prefix && (address - block->start < known->prefix ||
+			      (address >= object && address - object >= known->room))) {
+		/* the debugging allocator's own bytes, on either side */
+		ct_py_place__set(place, CT_CELL_ALLOCATOR, address, block->start, block->bytes);
+	} else if (!known->object) {
+		if (!known->prefix && ct_number_locate(heap, block, address, place))
 			return;
 		ct_py_place__set(place, CT_CELL_BUFFER, address, block->start, block->bytes);
 		place->owner_unknown = true;
-		/* the debugging allocator's own bytes, on either side */
-		if (offset < found.prefix || (found.prefix && offset - found.prefix >= found.room))
-			place->cell = CT_CELL_ALLOCATOR, place->owner_unknown = false;
-		return;
-	}
-	object = block->start + found.prefix + found.header;
-	if (found.dead) {
+	} else if (known->dead) {
 		ct_py_place__set(place, CT_CELL_FREE, address, block->start, block->bytes);
-		return;
+	} else {
+		ct_py_place__set(place, ct_object_cell(known, (int64_t)(address - object)), address,
+				 object, known->room);
+		place->type = known->type;
 	}
-	ct_py_place__set(place, ct_object_cell(heap, &found, (int64_t)(address - object)), address,
-			 object, found.room);
-	if (offset < found.prefix ||
-	    (found.prefix && offset - found.prefix - found.header >= found.room &&
-	     address >= object)) {
-		ct_py_place__set(place, CT_CELL_ALLOCATOR, address, block->start, block->bytes);
-		return;
-	}
-	place->type = ct_py_types__id(heap->types, found.type);
 }

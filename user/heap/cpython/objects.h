@@ -24,6 +24,7 @@ struct ct_py_head {
 	uint64_t words[CT_PY_HEAD_WORDS];
 	uint32_t have;	/* a bit for each word that is there */
 	uint32_t count; /* words that the block has */
+	bool failed;	/* to read them: the process is gone */
 };
 
 /** What is in a block. */

@@ -99,15 +99,22 @@ static bool ct_pool_mark(struct ct_py_pool *pool, ct_raddr_t address)
 	return true;
 }
 
-/** The head of what may be a pool at @base; the page is one that the target has touched. */
-static bool ct_pool_head_read(struct ct_py_pools *pools, ct_raddr_t base, struct ct_pool_head *head)
+/**
+ * The head of what may be a pool at @base; the page is one that the target has touched. Of a pool
+ * of several pages the head is read alone: most faults are in the other pages.
+ */
+static bool ct_pool_head_read(struct ct_py_pools *pools, const struct ct_geometry *geometry,
+			      ct_raddr_t base, struct ct_pool_head *head)
 {
-	const uint8_t *page = ct_remote__page(pools->python->source.memory, base);
+	struct ct_remote *memory = pools->python->source.memory;
+	const uint8_t *page;
 
-	if (!page)
-		return false;
-	memcpy(head, page + (base & ~CT_PAGE_MASK), sizeof(*head));
-	return true;
+	if (geometry->pool_bytes > CT_PAGE_SIZE)
+		return ct_remote__read(memory, base, head, sizeof(*head)) == sizeof(*head);
+	page = ct_remote__page(memory, base);
+	if (page)
+		memcpy(head, page + (base & ~CT_PAGE_MASK), sizeof(*head));
+	return page;
 }
 
 /** Follow the chain of free blocks: each holds the address of the next, and so was touched. */
@@ -156,7 +163,8 @@ static bool ct_pool_try(struct ct_py_pools *pools, const struct ct_geometry *geo
 		return false;
 	if ((base ^ address) & CT_PAGE_MASK && !ct_py_present__has(pools->present, base))
 		return false;
-	return ct_pool_head_read(pools, base, head) && ct_pool_check(geometry, base, head, pool);
+	return ct_pool_head_read(pools, geometry, base, head) &&
+	       ct_pool_check(geometry, base, head, pool);
 }
 
 /** Find out the geometry from @address: the first pool in use that is one decides. */

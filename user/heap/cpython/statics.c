@@ -148,7 +148,9 @@ static ct_raddr_t ct_static_find(struct ct_py_heap *heap, const struct ct_static
 			continue;
 		memcpy(words, window->bytes + (at - window->start),
 		       left < sizeof(words) ? left : sizeof(words));
-		if (!ct_py_types__counts(heap->types, words[0]))
+		/* what most words are not is asked first */
+		if ((words[1] & 7) || words[1] < CT_PY_LOWEST || words[1] >= CT_PY_HIGHEST ||
+		    !ct_py_types__counts(heap->types, words[0]))
 			continue;
 		type = ct_py_types__find(heap->types, words[1]);
 		if (!type || (found && !(type->flags & CT_PY_TYPE)) ||

@@ -83,57 +83,83 @@ size_t ct_py_interpreters(const struct ct_python *python, ct_raddr_t *list, size
 	return count;
 }
 
-/** The slot of @thread at fs base + @slot holds a state of that thread (1), none (0), or something
- *  else (-1). @list: all thread states, whose ids are in @ids. */
-static int ct_slot_holds(const struct ct_python *python, int64_t slot, const ct_raddr_t *list,
-			 const uint64_t *ids, size_t count, uint64_t id)
+/** A thread whose slots are looked at. */
+struct ct_slot_thread {
+	ct_raddr_t state;
+	uint64_t fs_base;
+	int64_t lowest; /* slots below are on a page that it never touched */
+};
+
+/** What @slot of the thread with @fs_base holds: a state of that thread (1), nothing that can be
+ *  read (0), or something else (-1). */
+static int ct_slot_holds(const struct ct_python *python, int64_t slot,
+			 const struct ct_slot_thread *thread, const struct ct_slot_thread *list,
+			 size_t count)
 {
 	uint64_t value;
 
-	if (!ct_python__read(python, id + (uint64_t)slot, &value, sizeof(value)))
+	if (slot < thread->lowest ||
+	    !ct_python__read(python, thread->fs_base + (uint64_t)slot, &value, sizeof(value)))
 		return 0;
 	for (size_t i = 0; value && i < count; i++) {
-		if (list[i] == value)
-			return ids[i] == id ? 1 : -1;
+		if (list[i].state == value)
+			return list[i].fs_base == thread->fs_base ? 1 : -1;
 	}
 	return value ? -1 : 0;
 }
 
-/** Is this the slot: every thread has a state of its own there? */
-static bool ct_is_slot(const struct ct_python *python, int64_t slot, const ct_raddr_t *list,
-		       const uint64_t *ids, size_t count)
+/** Is this the slot: every thread has a state of its own there? (It may have several, of several
+ *  interpreters.) */
+static bool ct_is_slot(const struct ct_python *python, int64_t slot,
+		       const struct ct_slot_thread *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (ct_slot_holds(python, slot, list, ids, count, ids[i]) != 1)
+		if (ct_slot_holds(python, slot, &list[i], list, count) != 1)
 			return false;
 	}
 	return count > 0;
 }
 
+/** Fill @thread for @state. False: no thread runs it yet, or the one that did is gone. */
+static bool ct_slot_thread(const struct ct_python *python, ct_raddr_t state,
+			   struct ct_slot_thread *thread)
+{
+	ct_raddr_t fs_base = ct_python__word(python, state + python->layout.thread_id);
+	uint8_t present = 1;
+
+	/* every C library has a thread's control block point to itself */
+	if (!fs_base || ct_python__word(python, fs_base) != fs_base)
+		return false;
+	*thread = (struct ct_slot_thread){
+		.state = state,
+		.fs_base = fs_base,
+		.lowest = -CT_TLS_BYTES,
+	};
+	/* to read a page that it never touched would map it there */
+	if (ct_remote__present(python->source.memory, fs_base - CT_TLS_BYTES, 1, &present) &&
+	    !present)
+		thread->lowest = -(int64_t)(fs_base % CT_PAGE_SIZE);
+	return true;
+}
+
 bool ct_py_thread_slot(const struct ct_python *python, const ct_raddr_t *interpreters, size_t count,
 		       int64_t *slot)
 {
-	ct_raddr_t list[CT_SLOT_THREADS];
-	uint64_t ids[CT_SLOT_THREADS];
-	size_t threads = 0, kept = 0;
+	struct ct_slot_thread list[CT_SLOT_THREADS];
+	ct_raddr_t states[CT_SLOT_THREADS];
+	size_t found = 0, kept = 0;
 
 	for (size_t i = 0; i < count; i++)
-		threads += ct_py_threads(python, interpreters[i], list + threads,
-					 CT_SLOT_THREADS - threads);
-	for (size_t i = 0; i < threads; i++) {
-		ids[kept] = ct_python__word(python, list[i] + python->layout.thread_id);
-		list[kept] = list[i];
-		/* every C library has the thread's control block point to itself; a state that no
-		 * thread runs yet, or whose thread is gone, says nothing */
-		if (ids[kept] && ct_python__word(python, ids[kept]) == ids[kept])
-			kept++;
-	}
+		found += ct_py_threads(python, interpreters[i], states + found,
+				       CT_SLOT_THREADS - found);
+	for (size_t i = 0; i < found; i++)
+		kept += ct_slot_thread(python, states[i], &list[kept]);
 	for (*slot = CT_KEY_FIRST; *slot < CT_KEY_END; *slot += CT_KEY_BYTES) {
-		if (ct_is_slot(python, *slot, list, ids, kept))
+		if (ct_is_slot(python, *slot, list, kept))
 			return true;
 	}
 	for (*slot = -8; *slot >= -CT_TLS_BYTES; *slot -= 8) {
-		if (ct_is_slot(python, *slot, list, ids, kept))
+		if (ct_is_slot(python, *slot, list, kept))
 			return true;
 	}
 	return false;

@@ -37,6 +37,8 @@ struct ct_py_types {
 	struct ct_py_present *present;
 	uint64_t epoch;
 	struct ct_type_slot slots[CT_TYPE_SETS][CT_TYPE_WAYS];
+	uint32_t state_id;
+	struct ct_type_slot spare;
 	uint8_t next[CT_TYPE_SETS]; /* the way to overwrite */
 };
 
@@ -163,6 +165,7 @@ static const struct {
 	{ "bytearray", CT_PY_IS_BYTEARRAY },
 	{ "collections.deque", CT_PY_IS_DEQUE },
 	{ "array.array", CT_PY_IS_ARRAY },
+	{ "code", CT_PY_IS_CODE },
 };
 
 static uint64_t ct_word_of(const uint8_t *bytes, size_t offset)
@@ -246,11 +249,26 @@ static bool ct_type_read(struct ct_py_types *types, struct ct_py_type *type, int
 	return true;
 }
 
+/** The slot to overwrite: no type, of which there are many, drives out one that is. */
+static struct ct_type_slot *ct_type_victim(struct ct_py_types *types, size_t set, bool valid)
+{
+	struct ct_type_slot *ways = types->slots[set];
+	size_t first = types->next[set]++ % CT_TYPE_WAYS;
+
+	for (size_t i = 0; i < CT_TYPE_WAYS; i++) {
+		struct ct_type_slot *slot = &ways[(first + i) % CT_TYPE_WAYS];
+
+		if (slot->epoch != types->epoch || !slot->valid)
+			return slot;
+	}
+	return valid ? &ways[first] : &types->spare;
+}
+
 /** The cache's answer for @address, filled if need be; NULL where no type can be. */
 static struct ct_type_slot *ct_type_slot(struct ct_py_types *types, ct_raddr_t address, int depth)
 {
 	size_t set = (address * 0x9e3779b97f4a7c15ull >> 40) % CT_TYPE_SETS;
-	struct ct_type_slot *ways = types->slots[set], fresh = { .type.address = address };
+	struct ct_type_slot *ways = types->slots[set], fresh = { .type.address = address }, *slot;
 
 	if ((address & 7) || address < CT_PY_LOWEST || address >= CT_PY_HIGHEST)
 		return NULL;
@@ -259,9 +277,9 @@ static struct ct_type_slot *ct_type_slot(struct ct_py_types *types, ct_raddr_t a
 			return &ways[way];
 	fresh.valid = ct_type_read(types, &fresh.type, depth);
 	fresh.epoch = types->epoch;
-	ways += types->next[set]++ % CT_TYPE_WAYS;
-	*ways = fresh;
-	return ways;
+	slot = ct_type_victim(types, set, fresh.valid);
+	*slot = fresh;
+	return slot;
 }
 
 struct ct_py_type *ct_py_types__find(struct ct_py_types *types, ct_raddr_t address)
@@ -280,4 +298,12 @@ uint32_t ct_py_types__id(struct ct_py_types *types, struct ct_py_type *type)
 			 type->flags & CT_PY_HEAPTYPE, name))
 		type->id = ct_names__id(types->python->source.types, ct_reader_cpython.name, name);
 	return type->id;
+}
+
+uint32_t ct_py_types__state_id(struct ct_py_types *types)
+{
+	if (!types->state_id)
+		types->state_id = ct_names__id(types->python->source.types, ct_reader_cpython.name,
+					       "[interpreter state]");
+	return types->state_id;
 }

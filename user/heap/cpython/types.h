@@ -32,6 +32,7 @@ enum ct_py_kind {
 	CT_PY_IS_TYPE,
 	CT_PY_IS_DEQUE,
 	CT_PY_IS_ARRAY,
+	CT_PY_IS_CODE,
 	CT_PY_IS_STR, /* unicode of 2.7, or with its characters or their UTF-8 elsewhere */
 };
 
@@ -57,6 +58,8 @@ void ct_py_types__renew(struct ct_py_types *types);
 struct ct_py_type *ct_py_types__find(struct ct_py_types *types, ct_raddr_t address);
 /** ct_py_types__id - the id of a type's name in source.types; 0 if it has none. */
 uint32_t ct_py_types__id(struct ct_py_types *types, struct ct_py_type *type);
+/** ct_py_types__state_id - the id of "[interpreter state]". */
+uint32_t ct_py_types__state_id(struct ct_py_types *types);
 /** ct_py_types__counts - can @word be the reference count of a live object? */
 bool ct_py_types__counts(const struct ct_py_types *types, uint64_t word);
 /** ct_py_types__points - is @address 8-aligned and inside a mapping? */

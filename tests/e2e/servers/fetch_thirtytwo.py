@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../interpreters"))
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../interpreters"))
 
 import fetch  # noqa: E402
 
