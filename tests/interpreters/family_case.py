@@ -9,6 +9,7 @@ Builds truth_case.py's heap, writes FILE, says "ready PID" and takes orders, a l
     CASE     lets the sub-interpreter do truth_case.py's CASE, says "done"
     reap     waits for the child, says "reaped STATUS"
 """
+import ctypes
 import gc
 import os
 import signal
@@ -88,7 +89,7 @@ def main():
             run_in_sub(sub, IN_SUB % (HERE, path + ".sub"))
             say("done")
         elif order[0] == "aside":
-            child = os.fork()
+            child = ctypes.PyDLL(None).fork()  # CPython's own dies or hangs while there is a sub-interpreter
             if child == 0:
                 os.kill(os.getpid(), signal.SIGSTOP)
                 os._exit(3)

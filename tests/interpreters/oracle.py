@@ -34,6 +34,7 @@ class Truth:
     def __init__(self, path):
         self.types, self.things, self.buffers, self.statics = {}, [], [], {}
         self.version = (0, 0)
+        self.bare_names = False
         with open(path, encoding="ascii") as file:
             for line in file:
                 kind, *words = line.split()
@@ -46,6 +47,9 @@ class Truth:
     def add_V(self, major, minor, _micro):
         self.version = (int(major), int(minor))
 
+    def add_N(self):
+        self.bare_names = True
+
     def add_T(self, number, flags, basicsize, _itemsize, tp_name, _name):
         self.types[number] = Type(int(flags), int(basicsize), escaped(bytes.fromhex(tp_name)))
 
@@ -57,6 +61,10 @@ class Truth:
 
     def add_S(self, at, *what):
         self.statics[int(at)] = " ".join(what)
+
+    def is_type(self, said, kind):
+        """Is what is said the name of that type?"""
+        return same_name(said, kind.name) or (self.bare_names and said.endswith("." + kind.name))
 
     def thing(self, address):
         """The object that the address lies in, its header included, or None."""

@@ -17,7 +17,7 @@ import tempfile
 from harness import (Failed, Program, PythonReport, Skip, Traced, await_state, expect, parse_options, unshares,
                      wanted_interpreters)
 from common import check_invariants, delay_accounting, rows_by_pid, wpcopy_of
-from oracle import PAGE, Truth, areas_of, place_name, same_name, unshared_pages
+from oracle import PAGE, Truth, areas_of, place_name, unshared_pages
 from taskstats import Taskstats
 
 # PYTHONMALLOC of 3.6 and later: objects in chunks of glibc's, or with marks around them
@@ -114,7 +114,7 @@ def wrong_object(run, fault, thing):
     """Why the fault is not told as what lies there, or None."""
     if fault.object != thing.id:
         return "another object"
-    if not same_name(fault.type, thing.type.name):
+    if not run.truth.is_type(fault.type, thing.type):
         return "another type"
     if fault.offset not in (fault.address - thing.id, (fault.address - thing.id) & 0xffffffff):
         return f"offset {fault.offset}"
@@ -150,7 +150,7 @@ def check_buffers(run):
             continue
         seen += 1
         owned += bool(fault.type)
-        if fault.cell != "buffer" or (fault.type and not same_name(fault.type, buffer[2].name)) or \
+        if fault.cell != "buffer" or (fault.type and not run.truth.is_type(fault.type, buffer[2])) or \
                 (fault.owner and fault.owner != buffer[3]):
             wrong.append(f"{told(fault)} is of {buffer[2].name} at {buffer[3]:#x}")
     expect(not wrong, f"{len(wrong)} of {seen} faults on buffers are wrong: " + "; ".join(wrong[:SHOWN]))

@@ -9,6 +9,7 @@ says "ready PID" and takes orders, a line each, from standard input:
     quit    (or end of file)
 Lines of FILE:
     V VERSION                                       as in sys.version_info: 3 11 2
+    N                                               of TP_NAMEs the module is not known
     T NUMBER FLAGS BASICSIZE ITEMSIZE TP_NAME NAME  a type; names in hex
     O ID TYPE SIZE HEADER TRACKED                   an object: bytes from ID on, bytes before ID
     B ADDRESS SIZE TYPE ID                          a buffer, and the object whose it is
@@ -150,9 +151,7 @@ def build():
 def tp_name(kind):
     """The name that the interpreter itself keeps, as bytes."""
     if not ctypes:
-        module = "" if kind.__flags__ & HEAP_TYPE or kind.__module__ in ("builtins", "__builtin__") \
-            else kind.__module__ + "."
-        return module.encode("ascii") + name_of(kind)
+        return name_of(kind)
     return ctypes.c_char_p.from_address(id(kind) + 24).value
 
 
@@ -219,6 +218,8 @@ def write_truth(path, data):
     kinds = {}
     with open(path, "w") as file:
         file.write("V %d %d %d\n" % sys.version_info[:3])
+        if not ctypes:
+            file.write("N\n")
         for address, thing in found.items():
             kind = type(thing)
             if kind not in kinds:

@@ -73,10 +73,18 @@ static size_t random_size(void)
 static void *blocks[BLOCKS];
 static pthread_barrier_t barrier;
 
+/* As programs do, it writes to what it gets: what stood there may be a copy of a freed chunk. */
+static void *new_block(void)
+{
+	void *block = ct_malloc(random_size());
+
+	return block ? memset(block, 1, 16) : NULL;
+}
+
 static void fill(size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
-		blocks[i] = ct_malloc(random_size());
+		blocks[i] = new_block();
 }
 
 /* A quarter of them goes and comes again, of other sizes. */
@@ -85,7 +93,7 @@ static void churn(size_t from, size_t to)
 	for (size_t i = from; i < to; i++)
 		if (random_number() % 4 == 0) {
 			ct_free(blocks[i]);
-			blocks[i] = random_number() % 2 ? ct_malloc(random_size()) : NULL;
+			blocks[i] = random_number() % 2 ? new_block() : NULL;
 		}
 }
 

@@ -251,6 +251,16 @@ int ct_view_text__block(FILE *out, const struct ct_text_style *style,
 	return ct_text_end(out) ?: err;
 }
 
+/* Which axis comes at place @i: the chosen one first, the others as they are. */
+static enum ct_axis ct_axis_at(enum ct_axis chosen, int i)
+{
+	if (!chosen)
+		return (enum ct_axis)(CT_AXIS_CELL + i);
+	if (i == 0)
+		return chosen;
+	return (enum ct_axis)(CT_AXIS_CELL + i - ((int)chosen >= CT_AXIS_CELL + i));
+}
+
 int ct_view_text__summary(FILE *out, const struct ct_text_style *style,
 			  const struct ct_snapshot *snapshot)
 {
@@ -261,13 +271,14 @@ int ct_view_text__summary(FILE *out, const struct ct_text_style *style,
 	ct_put_totals(out, style, snapshot, NULL);
 	fprintf(out, "  %s\n", ct_words__reading(snapshot, line, sizeof(line)));
 	ct_put_python(out, style, snapshot);
-	for (int axis = CT_AXIS_CELL; axis < CT_AXIS_COUNT; axis++) {
+	for (int i = 0; i < CT_AXIS_COUNT - CT_AXIS_CELL; i++) {
+		enum ct_axis axis = ct_axis_at(style->axis, i);
 		int failed;
 
-		if (ct_axis_is_sampled((enum ct_axis)axis) && !snapshot->stacks_every)
+		if (ct_axis_is_sampled(axis) && !snapshot->stacks_every)
 			continue;
 		fputc('\n', out);
-		failed = ct_put_table(out, style, snapshot, NULL, (enum ct_axis)axis);
+		failed = ct_put_table(out, style, snapshot, NULL, axis);
 		err = err ? err : failed;
 	}
 	return ct_text_end(out) ?: err;
