@@ -41,11 +41,12 @@ def before_and_after(faults, pid):
     copies = [fault for fault in mine if fault.kind == "copy"]
     expect(copies, f"process {pid} has no copies")
     times = [fault.t_s for fault in copies]
-    gaps = [(late - early, late) for early, late in zip(times, times[1:])]
-    longest, end = max(gaps, default=(0, times[-1] + 1))
-    if longest < GAP_S:
-        end = times[-1] + 1e-6
-    return [fault for fault in mine if fault.t_s < end], [fault for fault in mine if fault.t_s >= end]
+    gaps = [(late - early, early, late) for early, late in zip(times, times[1:])]
+    longest, last, first = max(gaps, default=(0, times[-1], times[-1]))
+    if longest < GAP_S:  # it became another program and copied nothing more
+        last, first = times[-1], times[-1] + 1e-6
+    # what the new one writes of its files while it starts was not yet as its truth says
+    return [fault for fault in mine if fault.t_s <= last], [fault for fault in copies if fault.t_s >= first]
 
 
 def versions_of(document):
