@@ -119,7 +119,9 @@ static __noinline __u32 ct_read_phase(const struct ct_runtime *runtime)
 		words.asked++;
 		if (!ct_read_word(&view, at, &words.finalising))
 			words.failed++;
-		if (runtime->finalising_bytes == 4)
+		else if (runtime->finalising_zero)
+			words.finalising = !(__u32)words.finalising;
+		else if (runtime->finalising_bytes == 4)
 			words.finalising = (__u32)words.finalising;
 	}
 	return ct_phase_of_words(&words) | (where ? ct_read_counts(runtime, &view, where) : 0);

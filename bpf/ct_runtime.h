@@ -25,6 +25,7 @@ struct ct_runtime {
 	__u64 collecting[CT_MAX_INTERPRETERS]; /* int: not 0 inside a collection */
 	__u64 finalising;		       /* not 0 once the interpreter is ending */
 	__u32 finalising_bytes;		       /* 4 or 8 */
+	__u32 finalising_zero; /* not 0: the other way round, 0 once it is ending (2.7) */
 	/* of the interpreter that collects, from &collecting; see ct_phase_of_counts */
 	__s32 count_offset[2];	  /* int generations[1].count and [2].count; both 0: unknown */
 	__s32 collections_offset; /* word: finished collections of generation 0; 0: unknown */

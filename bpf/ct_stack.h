@@ -125,12 +125,23 @@ static __always_inline __u32 ct_walk_python(__u32 user, __u32 number, __u64 fram
 	return frame != 0;
 }
 
-static __always_inline void ct_walk_native(void *ctx, struct ct_scratch *scratch)
+/* At least the instruction that wrote. The kernel's walk can run into a page that is not there: a
+ * fault of the kernel's own, which comes through our programs; from within one of those for such
+ * faults it would be skipped, and counted as missed. */
+static __always_inline void ct_walk_native(void *ctx, struct ct_scratch *scratch,
+					   const struct ct_slot *slot)
 {
-	long len = bpf_get_stack(ctx, scratch->native, sizeof(scratch->native), BPF_F_USER_STACK);
+	long len = 0;
 
-	if (len <= 0)
+	if (!(slot->flags & CT_FLAG_KERNEL))
+		len = bpf_get_stack(ctx, scratch->native, sizeof(scratch->native),
+				    BPF_F_USER_STACK);
+	if (len <= 0) {
+		scratch->stack.frames[0].code = 0;
+		scratch->stack.frames[0].instruction = slot->ip;
+		scratch->stack.n_frames = 1;
 		return;
+	}
 	for (__u32 i = 0; i < CT_NATIVE_FRAMES; i++) {
 		scratch->stack.frames[i].code = 0;
 		scratch->stack.frames[i].instruction = scratch->native[i];
@@ -164,6 +175,7 @@ static __noinline int ct_take_stack(void *ctx, const struct ct_slot *slot, __u32
 		return 0;
 	scratch->faults = 0;
 	scratch->stack.n_frames = 0;
+	scratch->stack.cut = 0;
 	if (entry->frame_len) { /* number 0 has none */
 		scratch->view = ct_view_current();
 		frame = ct_python_frame(&entry->runtime, &scratch->view);
@@ -171,7 +183,7 @@ static __noinline int ct_take_stack(void *ctx, const struct ct_slot *slot, __u32
 			scratch->stack.cut = ct_walk_python(user, slot->who >> CT_TID_BITS, frame);
 	}
 	if (!scratch->stack.n_frames)
-		ct_walk_native(ctx, scratch);
+		ct_walk_native(ctx, scratch, slot);
 	ct_send_stack(scratch, slot);
 	return 0;
 }

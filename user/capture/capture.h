@@ -48,6 +48,10 @@ typedef int (*ct_record_fn)(void *context, const struct ct_record *record, size_
  *  or -errno. Never waits. */
 int ct_capture__consume(struct ct_capture *capture, ct_record_fn fn, void *context, int limit);
 
+/** ct_capture__wake_fd - readable when there is something that should be consumed at once (poll it,
+ *  then consume); -1 if there is no such thing. */
+int ct_capture__wake_fd(const struct ct_capture *capture);
+
 /** Faults without a record. @image 0: of processes unknown; @address 0: address unknown. */
 typedef void (*ct_overflow_fn)(void *context, uint64_t image, uint64_t address, enum ct_kind kind,
 			       bool unread, int64_t count);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +60,7 @@ struct ct_capture {
 	void *context;
 	int left;
 	bool stopped_early;
+	int wake; /* epoll, edge-triggered: readable only when the kernel side says so */
 };
 
 static bool ct_is_optional(const char *program)
@@ -296,6 +298,19 @@ uint64_t ct_capture__missed(const struct ct_capture *capture)
 	return missed;
 }
 
+/* The ring is readable whenever there is a record in it, that is always. */
+static int ct_open_wake(const struct bpf_map *ring)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int wake = epoll_create1(EPOLL_CLOEXEC);
+
+	if (wake >= 0 && epoll_ctl(wake, EPOLL_CTL_ADD, bpf_map__fd(ring), &event)) {
+		close(wake);
+		wake = -1;
+	}
+	return wake;
+}
+
 struct ct_capture *ct_capture__open_live(const struct ct_capture_options *options)
 {
 	struct ct_capture *capture = calloc(1, sizeof(*capture));
@@ -329,6 +344,7 @@ struct ct_capture *ct_capture__open_live(const struct ct_capture_options *option
 		goto fail;
 	}
 	ct_start_clock(capture);
+	capture->wake = ct_open_wake(bpf_object__find_map_by_name(capture->object, "ct_ring"));
 	return capture;
 fail:
 	free(capture);
@@ -356,6 +372,8 @@ void ct_capture__close(struct ct_capture *capture)
 	if (!capture)
 		return;
 	ct_unload(capture);
+	if (capture->wake >= 0)
+		close(capture->wake);
 	free(capture);
 }
 
@@ -436,14 +454,21 @@ static void ct_consume_late(struct ct_capture *capture)
 	}
 }
 
+int ct_capture__wake_fd(const struct ct_capture *capture)
+{
+	return capture->wake;
+}
+
 int ct_capture__consume(struct ct_capture *capture, ct_record_fn fn, void *context, int limit)
 {
+	struct epoll_event woken;
 	int n;
 
 	capture->fn = fn;
 	capture->context = context;
 	capture->left = limit;
 	capture->stopped_early = false;
+	epoll_wait(capture->wake, &woken, 1, 0); /* heard */
 	if (capture->control->late != capture->late_seen)
 		ct_consume_late(capture);
 	n = ring_buffer__consume(capture->ring);

@@ -101,13 +101,15 @@ static void ct_check_ends(struct ct_trace *trace, uint64_t now_ns)
 
 static void ct_loop(struct ct_trace *trace)
 {
-	struct pollfd fds[2] = { { .fd = trace->signal_fd, .events = POLLIN },
-				 { .fd = trace->output.live ? STDIN_FILENO : -1,
-				   .events = POLLIN } };
+	struct pollfd fds[3] = {
+		{ .fd = trace->signal_fd, .events = POLLIN },
+		{ .fd = trace->output.live ? STDIN_FILENO : -1, .events = POLLIN },
+		{ .fd = ct_capture__wake_fd(trace->session.capture), .events = POLLIN },
+	};
 	int wait_ms = CT_POLL_FIRST_MS;
 
 	while (!trace->quit && !trace->output.closed) {
-		int n = poll(fds, 2, wait_ms), records;
+		int n = poll(fds, 3, wait_ms), records;
 		uint64_t now_ns;
 
 		if (n < 0 && errno != EINTR)

@@ -131,6 +131,7 @@ static void ct_phase_finalising(const struct ct_python *python, struct ct_runtim
 		runtime->finalising = python->finalising;
 	if (runtime->finalising)
 		runtime->finalising_bytes = 8;
+	runtime->finalising_zero = runtime->finalising && python->layout.version == 0x0207;
 }
 
 void ct_python__phase(const struct ct_python *python, struct ct_interpreter *interpreter)
