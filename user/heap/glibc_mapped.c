@@ -36,6 +36,19 @@ static uint64_t ct_cpu_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
+/** The bytes of the mapping whose chunk has this head; 0: no such head. Its size is the mapping's,
+ * in 2.43 (seen in Debian's 2.43-1) less the 16 bytes of a head. */
+static uint64_t ct_mapped_total(const struct ct_chunk_head *head)
+{
+	uint64_t size = head->size & ~(uint64_t)CT_CHUNK_FLAGS;
+
+	if (head->prev_size || (head->size & CT_CHUNK_FLAGS) != CT_CHUNK_MMAPPED || !size)
+		return 0;
+	if (size % CT_PAGE_SIZE == CT_PAGE_SIZE - CT_CHUNK_HEAD)
+		size += CT_CHUNK_HEAD;
+	return size % CT_PAGE_SIZE ? 0 : size;
+}
+
 /** The bytes of the chunk at @at (a page's start that the target has touched); 0: none. */
 static uint64_t ct_mapped_size(struct ct_remote *memory, const struct ct_mapped_run *run,
 			       ct_raddr_t at)
@@ -46,11 +59,8 @@ static uint64_t ct_mapped_size(struct ct_remote *memory, const struct ct_mapped_
 	if (at < run->start || at >= run->end ||
 	    ct_remote__read(memory, at, &head, sizeof(head)) != sizeof(head))
 		return 0;
-	size = head.size & ~(uint64_t)CT_CHUNK_FLAGS;
-	if (head.prev_size || (head.size & CT_CHUNK_FLAGS) != CT_CHUNK_MMAPPED || !size ||
-	    size % CT_PAGE_SIZE || size > run->end - at)
-		return 0;
-	return size;
+	size = ct_mapped_total(&head);
+	return size <= run->end - at ? size : 0;
 }
 
 /** Is there a chunk at @at, a page that the target may not have touched? */
@@ -154,8 +164,8 @@ static bool ct_span_holds(const struct ct_mapped *mapped, const struct ct_mapped
 
 	if (!span->is_chunk)
 		return span->epoch == mapped->epoch;
-	return ct_chunk_head_read(memory, span->start, &head) && !head.prev_size &&
-	       head.size == ((span->end - span->start) | CT_CHUNK_MMAPPED);
+	return ct_chunk_head_read(memory, span->start, &head) &&
+	       ct_mapped_total(&head) == span->end - span->start;
 }
 
 bool ct_mapped__find(struct ct_mapped *mapped, struct ct_remote *memory,

@@ -72,9 +72,9 @@ struct ct_interpreter {
 
 struct ct_reader {
 	const char *name; /* "gcheap": the heap's name in JSON */
-	/** attach - a heap, or NULL with @why set to a static string ("no heap map"). One with "not
-	 * read" or "can't read" in it is a refusal, "32-bit interpreters are not read": it is said
-	 * to the user, and it is no use to ask again. */
+	/** attach - a heap, or NULL with @why set to a string that lasts until the next attach ("no
+	 * heap map"). One with "not read" or "can't read" in it is a refusal, "32-bit interpreters
+	 * are not read": it is said to the user, and it is no use to ask again. */
 	void *(*attach)(const struct ct_heap_source *source, const char **why);
 	/** locate - false: not in this heap, ask the next reader. Allocates nothing: once per
 	 * fault. */

@@ -7,6 +7,7 @@
 #include "resolve/heaps.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -86,7 +87,7 @@ static void ct_heaps_attach(struct ct_heaps *heaps, bool again)
 		if (!heaps->heap[i] && (strstr(why, "not read") || strstr(why, "can't read"))) {
 			heaps->refused |= 1u << i;
 			heaps->refused_of = modules;
-			heaps->refusal = why;
+			snprintf(heaps->refusal, sizeof(heaps->refusal), "%s", why);
 			heaps->refusal_reader = i;
 		}
 		if (!heaps->heap[i])
@@ -170,6 +171,13 @@ bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
 		return false;
 	ct_heaps_refresh(heaps, false);
 	return ct_maps__find(heaps->source.maps, address) != NULL;
+}
+
+bool ct_heaps__read_since(struct ct_heaps *heaps, uint64_t since_ns, bool now)
+{
+	if (heaps->maps_read_ns <= since_ns && (now || ct_heaps_old(heaps, CT_MAPS_REST)))
+		ct_heaps_refresh(heaps, false);
+	return heaps->maps_read_ns > since_ns;
 }
 
 void ct_heaps__mark_stale(struct ct_heaps *heaps)

@@ -12,6 +12,7 @@
 #include "heap/reader.h"
 
 #define CT_MAX_READERS 8
+#define CT_REFUSAL_LEN 128u
 
 struct ct_heaps {
 	struct ct_heap_source source; /* maps is never NULL */
@@ -19,7 +20,7 @@ struct ct_heaps {
 	uint64_t maps_read_ns, maps_cost_ns;
 	uint64_t modules;    /* of which files it was made when readers were last asked to attach */
 	uint64_t refused_of; /* of which files (as modules) it was made when a reader refused ... */
-	const char *refusal; /* in words, of reader @refusal_reader; NULL: none did */
+	char refusal[CT_REFUSAL_LEN]; /* in words, of reader @refusal_reader; "": none did */
 	int refusal_reader;
 	unsigned int refused; /* ... for good, a bit for each by index in ct_readers */
 	bool forked;	      /* its memory explains a child's, too */
@@ -42,6 +43,9 @@ struct ct_place ct_heaps__locate(struct ct_heaps *heaps, ct_raddr_t address,
 /** ct_heaps__covers - is @address in a known mapping? Reads maps anew if it is in none (but
  *  so that no more than a twentieth of the time goes into that). */
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address);
+/** ct_heaps__read_since - were the mappings read after @since_ns? Reads them if they were not and
+ *  it is time for it (as in ct_heaps__covers), or @now. True for a process that is gone, too. */
+bool ct_heaps__read_since(struct ct_heaps *heaps, uint64_t since_ns, bool now);
 /** ct_heaps__mark_stale - the process has forked: read its memory anew before the next answer. */
 void ct_heaps__mark_stale(struct ct_heaps *heaps);
 /** ct_heaps__look_again - if it is time: has an interpreter come up since? Often while the process

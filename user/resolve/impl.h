@@ -5,6 +5,7 @@
  *   explain.c   which memory explains a fault, and what it says
  *   stacks.c    stacks, kept until their fault comes, and their frames in words
  *   pending.c   buffers whose owner is looked for later
+ *   late.c      faults in memory mapped since the mappings were read
  *   runtimes.c  interpreters that come up, told to the kernel side
  */
 #ifndef CT_RESOLVE_IMPL_H
@@ -15,17 +16,20 @@
 #include "resolve/resolver.h"
 
 #define CT_UNDO_SLOTS 1024
+#define CT_REFUSALS   16   /* different ones that are said in one run */
 #define CT_MAX_ENDED  4096 /* images kept after their end, for records that come late */
 
 /* The last sample of a thread: what an undo takes back, exactly as it was counted. */
 struct ct_last_sample {
 	uint32_t tid;
 	uint64_t ticket; /* of its place among the pending; 0: it is not */
+	uint64_t late;	 /* the same, among the late */
 	struct ct_sample sample;
 };
 
 struct ct_stacks;
 struct ct_pending;
+struct ct_late;
 
 struct ct_resolver {
 	struct ct_resolver_names names;
@@ -41,6 +45,9 @@ struct ct_resolver {
 	size_t look_cursor;	    /* ... from which one on */
 	struct ct_stacks *stacks;   /* NULL until a stack comes */
 	struct ct_pending *pending; /* NULL until a buffer comes */
+	struct ct_late *late;	    /* NULL until such a fault comes */
+	char refusals[CT_REFUSALS][CT_REFUSAL_LEN]; /* said already */
+	size_t n_refusals;
 	struct ct_resolver_bytes bytes;
 	struct ct_last_sample undo[CT_UNDO_SLOTS];
 };
@@ -79,6 +86,19 @@ void ct_pending__work(struct ct_resolver *resolver, struct ct_heaps *heaps, bool
 /** ct_pending__clear - those that wait stay as they were counted, if they still count. */
 void ct_pending__clear(struct ct_resolver *resolver);
 void ct_pending__free(struct ct_pending *pending);
+
+/** ct_late__add - @sample, in @image, if it is of memory that is in no known mapping. Return: the
+ *  ticket by which it is taken back; 0: it stays as it is. */
+uint64_t ct_late__add(struct ct_resolver *resolver, const struct ct_image *image,
+		      const struct ct_record *record, size_t len, const struct ct_sample *sample);
+/** ct_late__forget - it was taken back. */
+void ct_late__forget(struct ct_resolver *resolver, uint64_t ticket);
+/** ct_late__work - explain those whose mappings were read since, or may be read now (@last: the
+ *  end, they may), and hand on corrections. */
+void ct_late__work(struct ct_resolver *resolver, bool last);
+/** ct_late__clear - those that wait stay as they were counted, if they still count. */
+void ct_late__clear(struct ct_resolver *resolver);
+void ct_late__free(struct ct_late *late);
 
 /** ct_runtimes__tell - tell of the interpreter of @image, if there is news. @tid as in
  *  ct_resolver_events.runtime_found. */

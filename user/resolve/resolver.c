@@ -36,6 +36,7 @@ void ct_resolver__free(struct ct_resolver *resolver)
 
 	if (!resolver)
 		return;
+	ct_late__free(resolver->late);
 	ct_pending__free(resolver->pending);
 	ct_stacks__free(resolver->stacks);
 	while (ct_map__next(&resolver->images, &cursor, &id, &image))
@@ -250,9 +251,12 @@ static void ct_resolve_fault(struct ct_resolver *resolver, struct ct_image *imag
 		ct_stacks__take(resolver, image, record, sample);
 	last->tid = record->tid;
 	last->sample = *sample;
-	last->ticket = 0;
+	last->ticket = last->late = 0;
 	if (heaps && record->type == CT_REC_FAULT)
 		last->ticket = ct_pending__add(resolver, heaps, reader, sample, record->tid);
+	else if (record->type == CT_REC_FAULT && sample->fault != CT_FAULT_REUSE &&
+		 sample->fault != CT_FAULT_ZERO_FILL)
+		last->late = ct_late__add(resolver, image, record, len, sample);
 }
 
 int ct_resolver__resolve(struct ct_resolver *resolver, const struct ct_record *record, size_t len,
@@ -277,7 +281,8 @@ int ct_resolver__resolve(struct ct_resolver *resolver, const struct ct_record *r
 	if (record->type == CT_REC_UNDO && last->tid == record->tid &&
 	    last->sample.address == record->address && last->sample.process == image->row) {
 		ct_pending__forget(resolver, last->ticket);
-		last->ticket = 0;
+		ct_late__forget(resolver, last->late);
+		last->ticket = last->late = 0;
 		*sample = last->sample;
 		sample->count = -1;
 		return 1;
@@ -289,12 +294,14 @@ int ct_resolver__resolve(struct ct_resolver *resolver, const struct ct_record *r
 void ct_resolver__work(struct ct_resolver *resolver, bool last)
 {
 	ct_runtimes__look(resolver);
+	ct_late__work(resolver, last);
 	ct_pending__work(resolver, NULL, last);
 }
 
 void ct_resolver__reset(struct ct_resolver *resolver)
 {
 	ct_pending__clear(resolver);
+	ct_late__clear(resolver);
 	memset(resolver->undo, 0, sizeof(resolver->undo));
 	memset(&resolver->bytes, 0, sizeof(resolver->bytes));
 }

@@ -7,11 +7,28 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fmt.h"
+#include "base/log.h"
 #include "resolve/impl.h"
 
 #define CT_LOOK_NS	10000000ull
 #define CT_LOOK_MOST_NS 20000000ull /* without a break */
 #define CT_LOOK_REST	20
+
+/* For the user's eyes, each reason once in a run, however many processes it is true of. */
+static void ct_warn_refusal(struct ct_resolver *resolver, const char *refusal)
+{
+	char text[4 * CT_REFUSAL_LEN];
+
+	for (size_t i = 0; i < resolver->n_refusals; i++)
+		if (!strcmp(resolver->refusals[i], refusal))
+			return;
+	if (resolver->n_refusals == CT_REFUSALS)
+		return;
+	snprintf(resolver->refusals[resolver->n_refusals++], CT_REFUSAL_LEN, "%s", refusal);
+	ct_warn("%s: faults in its heap are counted as generic",
+		ct_escape(text, sizeof(text), refusal, CT_REFUSAL_LEN));
+}
 
 /* One that no reader knows how to read: that is said, too. */
 static void ct_tell_refusal(struct ct_resolver *resolver, struct ct_image *image)
@@ -19,10 +36,13 @@ static void ct_tell_refusal(struct ct_resolver *resolver, struct ct_image *image
 	const struct ct_heaps *heaps = image->own;
 	struct ct_interpreter refused = { 0 };
 
-	if (!heaps || !heaps->refusal || heaps->interpreter_reader >= 0 || image->told_refusal ||
-	    image->inherited || !resolver->events.interpreter_found)
+	if (!heaps || !heaps->refusal[0] || heaps->interpreter_reader >= 0 || image->told_refusal ||
+	    image->inherited)
 		return;
 	image->told_refusal = true;
+	ct_warn_refusal(resolver, heaps->refusal);
+	if (!resolver->events.interpreter_found)
+		return;
 	snprintf(refused.no_stacks, sizeof(refused.no_stacks), "%s", heaps->refusal);
 	resolver->events.interpreter_found(resolver->events.context, image->row, image->pid,
 					   ct_readers[heaps->refusal_reader]->name, &refused);

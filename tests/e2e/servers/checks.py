@@ -22,13 +22,13 @@ class Bounds:
         self.taken[name] = {**self.copies.ended, **counted}
 
     def of(self, pid):
-        """(least, most), or None where the kernel never told."""
+        """(least, most), or None where the kernel never told. One that was born while cowtrace was
+        detaching may not have been seen at all; who ended before is known of from then on."""
         before, attached, detaching, after = (
             self.taken[name].get(pid) for name in ("before", "attached", "detaching", "after"))
         if after is None:
             return None
-        return max(0, (after if detaching is None else detaching) - (attached or 0)), \
-            after - (before or 0)
+        return max(0, (detaching or 0) - (attached or 0)), after - (before or 0)
 
 
 def check_counts(document, bounds, workers):

@@ -43,7 +43,7 @@ static void *ct_cpython_attach(const struct ct_heap_source *source, const char *
 {
 	static const char no_memory[] = "out of memory";
 	const char *no_glibc = "";
-	char text[256] = "";
+	static char text[256]; /* until the next attach */
 	struct ct_py_heap *heap;
 
 	if (!source->memory || !source->maps) {
@@ -55,10 +55,6 @@ static void *ct_cpython_attach(const struct ct_heap_source *source, const char *
 	if (!heap)
 		return NULL;
 	if (!ct_python__find(&heap->python, source, why, text, sizeof(text))) {
-		if (*why == text) { /* said here, since our caller wants a static string */
-			ct_warn("pid %d: %s", source->maps->pid, text);
-			*why = "an interpreter that this version can't read";
-		}
 		free(heap);
 		return NULL;
 	}
@@ -186,15 +182,18 @@ static bool ct_cpython_locate(void *opaque, ct_raddr_t address, const struct ct_
 		return false;
 	if (m->kind == CT_MAPPING_HEAP && ct_chunk_locate(heap, address, before, place))
 		return true;
-	/* an arena may lie right behind a library's .bss, and then counts as a part of that */
+	/* an arena, or a mapping of malloc's, may lie right behind a library's .bss, and then counts as
+	 * a part of that */
 	pool = m->kind == CT_MAPPING_FILE ? NULL : ct_py_pools__find(heap->pools, m, address);
 	if (pool) {
 		ct_pool_locate(heap, pool, address, before, place);
 		return true;
 	}
-	if (m->kind == CT_MAPPING_FILE || m->kind == CT_MAPPING_BSS)
-		return ct_py_static__locate(heap, m, address, before, place);
-	return m->kind == CT_MAPPING_ANON && ct_chunk_locate(heap, address, before, place);
+	if ((m->kind == CT_MAPPING_FILE || m->kind == CT_MAPPING_BSS) &&
+	    ct_py_static__locate(heap, m, address, before, place))
+		return true;
+	return (m->kind == CT_MAPPING_ANON || m->kind == CT_MAPPING_BSS) &&
+	       ct_chunk_locate(heap, address, before, place);
 }
 
 static size_t ct_cpython_owners(void *opaque, struct ct_owner_query *queries, size_t count,

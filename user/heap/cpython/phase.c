@@ -127,7 +127,7 @@ static void ct_phase_finalising(const struct ct_python *python, struct ct_runtim
 {
 	if (python->runtime && python->layout.runtime_finalising != CT_PY_NONE)
 		runtime->finalising = python->runtime + python->layout.runtime_finalising;
-	else if (!python->runtime && python->layout.version > 0x0207)
+	else if (!python->runtime)
 		runtime->finalising = python->finalising;
 	if (runtime->finalising)
 		runtime->finalising_bytes = 8;

@@ -110,7 +110,7 @@ static bool ct_search_version(struct ct_search *search, const struct ct_py_modul
 	python->free_threaded = has_head && head.free_threaded;
 	ct_py_version_text(python->hexversion, python->version, sizeof(python->version));
 	if (!version || version > UINT32_MAX || (has_head && head.hexversion != version)) {
-		search->why = "it does not say clearly which version of CPython it is";
+		search->why = "a CPython that does not say clearly which version it is is not read";
 		return false;
 	}
 	if (python->free_threaded)
@@ -118,12 +118,12 @@ static bool ct_search_version(struct ct_search *search, const struct ct_py_modul
 					python->hexversion);
 	layout = ct_py_layout_of(python->hexversion);
 	if (!layout)
-		return ct_search_refuse(search, "CPython %s is not known to this version",
+		return ct_search_refuse(search, "CPython %s is not known to this version of cowtrace and not read",
 					python->hexversion);
 	python->layout = *layout;
 	if (layout->version >= 0x030d && runtime &&
 	    (!has_head || !ct_py_debug_offsets(module, runtime->vaddr, &python->layout)))
-		return ct_search_refuse(search, "CPython %s has debug offsets that make no sense",
+		return ct_search_refuse(search, "CPython %s has debug offsets that make no sense: it is not read",
 					python->hexversion);
 	return true;
 }
