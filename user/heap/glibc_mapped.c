@@ -128,10 +128,13 @@ static struct ct_mapped_span ct_mapped_search(struct ct_remote *memory,
 
 			if (!size)
 				continue;
-			span.start = at;
 			span.is_chunk = size >= CT_MAPPED_MIN && address - at < size;
-			if (!span.is_chunk)
+			if (!span.is_chunk) { /* it ends before the address */
+				span.start =
+					size < address - at ? at + size : span.end - CT_PAGE_SIZE;
 				return span;
+			}
+			span.start = at;
 			span.end = at + size;
 			span.unproven = at != run->start && span.end != run->end &&
 					!ct_is_mapped(memory, run, span.end);

@@ -14,6 +14,7 @@
  */
 #include "heap/cpython/cpython.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +44,8 @@ static void *ct_cpython_attach(const struct ct_heap_source *source, const char *
 {
 	static const char no_memory[] = "out of memory";
 	const char *no_glibc = "";
-	static char text[256]; /* until the next attach */
+	static char refusal[128]; /* until the next attach */
+	char text[96] = "";
 	struct ct_py_heap *heap;
 
 	if (!source->memory || !source->maps) {
@@ -55,6 +57,11 @@ static void *ct_cpython_attach(const struct ct_heap_source *source, const char *
 	if (!heap)
 		return NULL;
 	if (!ct_python__find(&heap->python, source, why, text, sizeof(text))) {
+		if (*why == text) { /* its version in words, and what is wrong with it */
+			snprintf(refusal, sizeof(refusal), "%s%s", text,
+				 strstr(text, "not read") ? "" : ": it is not read");
+			*why = refusal;
+		}
 		free(heap);
 		return NULL;
 	}
@@ -182,8 +189,8 @@ static bool ct_cpython_locate(void *opaque, ct_raddr_t address, const struct ct_
 		return false;
 	if (m->kind == CT_MAPPING_HEAP && ct_chunk_locate(heap, address, before, place))
 		return true;
-	/* an arena, or a mapping of malloc's, may lie right behind a library's .bss, and then counts as
-	 * a part of that */
+	/* an arena, or a mapping of malloc's, may lie right behind a library's .bss, and then
+	 * counts as a part of that */
 	pool = m->kind == CT_MAPPING_FILE ? NULL : ct_py_pools__find(heap->pools, m, address);
 	if (pool) {
 		ct_pool_locate(heap, pool, address, before, place);

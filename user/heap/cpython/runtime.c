@@ -118,12 +118,12 @@ static bool ct_search_version(struct ct_search *search, const struct ct_py_modul
 					python->hexversion);
 	layout = ct_py_layout_of(python->hexversion);
 	if (!layout)
-		return ct_search_refuse(search, "CPython %s is not known to this version of cowtrace and not read",
+		return ct_search_refuse(search, "CPython %s is not known to this version",
 					python->hexversion);
 	python->layout = *layout;
 	if (layout->version >= 0x030d && runtime &&
 	    (!has_head || !ct_py_debug_offsets(module, runtime->vaddr, &python->layout)))
-		return ct_search_refuse(search, "CPython %s has debug offsets that make no sense: it is not read",
+		return ct_search_refuse(search, "CPython %s has debug offsets that make no sense",
 					python->hexversion);
 	return true;
 }
