@@ -155,7 +155,7 @@ static __noinline void ct_move(struct ct_slot *slot, struct task_struct *task, _
 	slot->who = CT_WHO(pid, 0); /* after the image: see ct_runtimes__give */
 	if (own)
 		bpf_map_delete_elem(&ct_images, &old_mm);
-	ct_emit_task(CT_REC_EXEC, image, old, pid, task);
+	ct_emit_task(CT_REC_EXEC, image, old, pid, task, BPF_RB_FORCE_WAKEUP);
 }
 
 #endif /* CT_FAMILY_H */

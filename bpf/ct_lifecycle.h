@@ -33,7 +33,9 @@ int BPF_PROG(ct_on_fork, struct task_struct *parent, struct task_struct *child)
 	image = ct_new_image(child->tgid);
 	bpf_map_update_elem(&ct_images, &mm, &image, BPF_ANY); /* the address of an mm long gone */
 	ct_slot_claim((__u64)child, child->pid, image, mm, runtime);
-	ct_emit_task(CT_REC_FORK, image, slot->image, child->pid, child);
+	/* before the child gets far: has its parent an interpreter that is not known yet? */
+	ct_emit_task(CT_REC_FORK, image, slot->image, child->pid, child,
+		     runtime ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 
@@ -67,7 +69,7 @@ int BPF_PROG(ct_on_exit, struct task_struct *task)
 		return 0;
 	mm = slot->mm;
 	bpf_map_delete_elem(&ct_images, &mm);
-	ct_emit_task(CT_REC_EXIT, slot->image, 0, task->pid, task);
+	ct_emit_task(CT_REC_EXIT, slot->image, 0, task->pid, task, BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 
@@ -102,7 +104,7 @@ static __always_inline void ct_adopt(struct task_struct *task)
 	if (!ct_slot_claim((__u64)task, task->pid, image, mm, 0))
 		return;
 	ct_control.adopted++;
-	ct_emit_task(CT_REC_TASK, image, other, task->pid, task);
+	ct_emit_task(CT_REC_TASK, image, other, task->pid, task, BPF_RB_NO_WAKEUP);
 }
 
 /* User space does this itself for a task in ct_slots, but can't change a value in a hash. */

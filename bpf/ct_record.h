@@ -132,10 +132,10 @@ static __always_inline void ct_emit_with_bytes(const struct ct_slot *slot, __u32
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }
 
-/* User space is woken when a program ends or begins: the memory that explains what was written may
- * soon be gone. Forks come too often for that, and take nothing away. */
+/* User space is woken (@wake: BPF_RB_FORCE_WAKEUP) when a program ends or begins: the memory that
+ * explains what was written may soon be gone. */
 static __always_inline void ct_emit_task(__u8 type, __u64 image, __u64 other, __u32 tid,
-					 const struct task_struct *task)
+					 const struct task_struct *task, __u64 wake)
 {
 	struct ct_record_task rec = {
 		.rec = { .jiffies = (__u32)bpf_jiffies64(),
@@ -147,8 +147,7 @@ static __always_inline void ct_emit_task(__u8 type, __u64 image, __u64 other, __
 	struct ct_late_key late = { .image = image, .type = type };
 
 	bpf_core_read(rec.comm, sizeof(rec.comm), &task->comm);
-	if (bpf_ringbuf_output(&ct_ring, &rec, sizeof(rec),
-			       type == CT_REC_FORK ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP)) {
+	if (bpf_ringbuf_output(&ct_ring, &rec, sizeof(rec), wake)) {
 		bpf_map_update_elem(&ct_late, &late, &rec, BPF_ANY);
 		__sync_fetch_and_add(&ct_control.late, 1);
 	}

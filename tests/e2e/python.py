@@ -67,7 +67,8 @@ def evidence_mode(options, mode):
     with tempfile.TemporaryDirectory(prefix="cowtrace-e2e-") as directory:
         out, path = os.path.join(directory, "truth.json"), os.path.join(directory, "cow.json")
         finished = run([options.cowtrace, "--hook", options.hook, "--json", path, "--",
-                        *command(mode, out), "--workers", "1", "--objects", "20000"],
+                        *command(mode, out), "--workers", "1", "--objects", "20000",
+                        "--linger", "4"],
                        options.timeout)
         expect(finished.status == 0, f"ended with {finished.status}: {finished.last_error()}")
         document, workers = load(path), load(out)["workers"]

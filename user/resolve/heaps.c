@@ -20,10 +20,11 @@
 #define CT_MAPS_REST_AT_FORK 4 /* then it may be the last chance */
 
 /* A process just started has no interpreter at its first instruction. */
-#define CT_YOUNG_NS	2000000000ull
-#define CT_ASK_YOUNG_NS 10000000ull
-#define CT_ASK_NS	1000000000ull
-#define CT_ATTACH_REST	20 /* looking for heaps may take a twentieth of the time */
+#define CT_YOUNG_NS	     2000000000ull
+#define CT_ASK_YOUNG_NS	     10000000ull
+#define CT_ASK_NS	     1000000000ull
+#define CT_ATTACH_REST	     20 /* looking for heaps may take a twentieth of the time */
+#define CT_ATTACH_REST_YOUNG 5	/* and more while that matters most */
 
 uint64_t ct_monotonic_ns(void)
 {
@@ -214,7 +215,8 @@ bool ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns)
 	    (!young && !ct_heaps_expects(heaps)))
 		return false;
 	if (now_ns - heaps->asked_ns < rest_ns ||
-	    now_ns - heaps->maps_read_ns < CT_ATTACH_REST * heaps->maps_cost_ns)
+	    now_ns - heaps->maps_read_ns <
+		    (young ? CT_ATTACH_REST_YOUNG : CT_ATTACH_REST) * heaps->maps_cost_ns)
 		return false;
 	heaps->asked_ns = now_ns;
 	ct_remote__renew(heaps->source.memory);

@@ -13,7 +13,7 @@
 
 #define CT_LOOK_NS	10000000ull
 #define CT_LOOK_MOST_NS 20000000ull /* without a break */
-#define CT_LOOK_REST	20
+#define CT_LOOK_REST	8
 
 /* For the user's eyes, each reason once in a run, however many processes it is true of. */
 static void ct_warn_refusal(struct ct_resolver *resolver, const char *refusal)
@@ -26,7 +26,7 @@ static void ct_warn_refusal(struct ct_resolver *resolver, const char *refusal)
 	if (resolver->n_refusals == CT_REFUSALS)
 		return;
 	snprintf(resolver->refusals[resolver->n_refusals++], CT_REFUSAL_LEN, "%s", refusal);
-	ct_warn("%s: faults in its heap are counted as generic",
+	ct_warn("%s; its faults are counted as generic",
 		ct_escape(text, sizeof(text), refusal, CT_REFUSAL_LEN));
 }
 
@@ -79,7 +79,7 @@ void ct_runtimes__tell(struct ct_resolver *resolver, struct ct_image *image, uin
 		events->runtime_found(events->context, image->id, tid, &image->runtime);
 }
 
-/* In turns: however many processes there are, no more than a twentieth of the time goes into this,
+/* In turns: however many processes there are, no more than a ninth of the time goes into this,
  * and the ring of records does not wait for long. */
 void ct_runtimes__look(struct ct_resolver *resolver)
 {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 """A program as there are many: it loads a heap, forks workers, and they use it.
 
-    forker.py --mode MODE --workers N --objects N --out FILE [--wait]
+    forker.py --mode MODE --workers N --objects N --out FILE [--wait] [--linger S]
 
 Writes {"workers": [{"pid", "wpcopy"}, ...]} to FILE. Each worker's WPCOPY is taken when it has
 exited and before it is reaped, so it is the whole of it, the interpreter's end included.
@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
@@ -97,6 +98,8 @@ def main():
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--objects", type=int, default=60000)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--linger", type=float, default=0, metavar="S",
+                        help="stay for a while, so that the memory that explains the faults does")
     parser.add_argument("--wait", action="store_true", help="begin at a line on standard input")
     options = parser.parse_args()
     heap = load(options.objects)
@@ -120,6 +123,7 @@ def main():
             os.waitpid(pid, 0)
         except ChildProcessError:
             pass  # multiprocessing was first
+    time.sleep(options.linger)
 
 
 if __name__ == "__main__":
