@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 #
 # run.sh SECONDS [TARGET...]: builds each target with libFuzzer, ASan and UBSan and runs it that long.
-# What it finds stands in $BUILD/fuzz/TARGET.found; what it learns, in $BUILD/fuzz/TARGET.corpus.
+# Closes with "N passed, N failed, 0 skipped". What it finds stands in $BUILD/fuzz/TARGET.found; what it learns, in $BUILD/fuzz/TARGET.corpus.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -44,7 +44,7 @@ seeds() {
 	[ -n "$image" ]
 }
 
-failed=0
+passed=0 failed=0
 [ $# -gt 0 ] || set -- heap
 for target in "$@"; do
 	# shellcheck disable=SC2046,SC2086
@@ -55,10 +55,12 @@ for target in "$@"; do
 		-len_control=0 -rss_limit_mb=2048 -artifact_prefix="$build/$target.found/" -print_final_stats=1 \
 		"$build/$target.corpus" > "$build/$target.log" 2>&1; then
 		echo "ok $target ($(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$target.log") runs in $seconds s)"
+		passed=$((passed + 1))
 	else
 		tail -n 40 "$build/$target.log"
-		echo "failed $target: see $build/$target.log and $build/$target.found"
-		failed=1
+		echo "FAIL $target: see $build/$target.log and $build/$target.found (run again: tests/fuzz/run.sh $seconds $target)"
+		failed=$((failed + 1))
 	fi
 done
-exit $failed
+echo "$passed passed, $failed failed, 0 skipped"
+exit $((failed > 0))

@@ -153,12 +153,48 @@ static void test_no_time(void **state)
 	fixture_close();
 }
 
+/* A look that ran out of time goes on where it stopped, and comes to what is before that, too. */
+static void test_goes_on(void **state)
+{
+	struct ct_owner_query query = { .address = buffer(1) };
+	ct_raddr_t list, early, late;
+
+	(void)state;
+	heap_open(0x030c01f0);
+	pool_new(MORE, 16384, 16, 64, 255);
+	list = type_new("list", 40, 0, CT_PY_LIST | CT_PY_HAVE_GC);
+	early = object_new(1, 16, list);
+	late = block_of(MORE, 64, 1) + 16;
+	set64(late, 1);
+	set64(late + 8, list);
+	set64(early + 24, buffer(1));
+	set64(late + 24, buffer(1)); /* who is met first has it */
+	fixture_pools();
+	owned_by(buffer(1), early, "list");
+	assert_int_equal(py.owners_from, 0);
+	assert_int_equal(ct_py_buffers__owners(&py, &query, 1, 0), 0);
+	assert_int_equal(py.owners_from, HEAP);
+	py.owners_from = MORE;
+	owned_by(buffer(1), late, "list");
+	assert_int_equal(py.owners_from, 0);
+	set64(late + 24, 0);
+	set64(early + 24, buffer(2));
+	py.owners_from = MORE;
+	owned_by(buffer(2), early, "list");
+	py.owners_from = UINT64_MAX; /* in the chunks, of which there are none */
+	owned_by(buffer(2), early, "list");
+	py.owners_from = MORE;
+	assert_int_equal(ask(buffer(3)).type, 0); /* nobody's: all was looked at */
+	assert_int_equal(py.owners_from, 0);
+	fixture_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_list_and_dict), cmocka_unit_test(test_class_and_values),
 		cmocka_unit_test(test_many_at_once),  cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_no_time),
+		cmocka_unit_test(test_no_time),	      cmocka_unit_test(test_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

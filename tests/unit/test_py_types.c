@@ -53,6 +53,7 @@ static void test_no_type(void **state)
 		{ 0, 0 },  { 8, 0x1234567 },   { 24, 0 },	{ 24, HEAP + 0x10000000 },
 		{ 32, 8 }, { 32, 1ull << 40 }, { 40, 1 << 20 },
 	};
+	struct ct_py_type *broken;
 	ct_raddr_t type;
 
 	(void)state;
@@ -64,6 +65,9 @@ static void test_no_type(void **state)
 	}
 	assert_null(ct_py_types__find(py.types, type_new("\x1b[31m", 32, 0, 0)));
 	assert_null(ct_py_types__find(py.types, type_new("\xff\xfe", 32, 0, 0)));
+	broken = ct_py_types__find(py.types, type_new("A\xff\x80 B", 32, 0, CT_PY_HEAPTYPE));
+	assert_non_null(broken); /* a class may be called anything, which is shown harmlessly */
+	assert_string_equal(name_of(ct_py_types__id(py.types, broken)), "A\\xff\\x80 B");
 	assert_null(ct_py_types__find(py.types, type_new("", 32, 0, 0)));
 	assert_null(ct_py_types__find(py.types, 0));
 	assert_null(ct_py_types__find(py.types, TYPE_TYPE + 4));

@@ -37,7 +37,8 @@ struct ct_heaps *ct_image__own(struct ct_image *image, const struct ct_heap_sour
  *  forked from, and has it not run another program since? Both need their own heaps open. */
 bool ct_image__forked_from(const struct ct_image *image, const struct ct_image *parent);
 /** ct_image__collection - 1 for the first collection of its generation that this image was seen in,
- *  2 for the next ...; 0 if @phase tells of none. */
+ *  2 for the next ...; 0 if @phase tells of none. Sub-interpreters count each for themselves: two
+ *  collections of theirs that have the same number are told as one. */
 uint32_t ct_image__collection(struct ct_image *image, uint32_t phase);
 /** ct_command_of - the command line of @pid (arguments joined by spaces, cut at 255 bytes), else
  *  @comm. Return: to be freed; NULL: out of memory. */

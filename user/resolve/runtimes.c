@@ -26,7 +26,7 @@ static void ct_warn_refusal(struct ct_resolver *resolver, const char *refusal)
 	if (resolver->n_refusals == CT_REFUSALS)
 		return;
 	snprintf(resolver->refusals[resolver->n_refusals++], CT_REFUSAL_LEN, "%s", refusal);
-	ct_warn("%s; its faults are counted as generic",
+	ct_warn("%s; such faults are counted as generic",
 		ct_escape(text, sizeof(text), refusal, CT_REFUSAL_LEN));
 }
 

@@ -40,6 +40,7 @@ struct ct_owner_scan {
 	ct_raddr_t lowest, highest;
 	uint64_t bloom[CT_BLOOM_BITS / 64]; /* of the 4 KiB that the blocks lie in */
 	uint64_t deadline_ns;
+	ct_raddr_t at; /* the window looked at */
 	uint8_t window[CT_WINDOW];
 };
 
@@ -329,13 +330,18 @@ static bool ct_scan_over(const struct ct_owner_scan *scan)
 	return scan->found == scan->count || ct_now_ns() >= scan->deadline_ns;
 }
 
-/** All pools of one mapping. Return: false when there is no more to do. */
-static bool ct_scan_mapping(struct ct_owner_scan *scan, const struct ct_mapping *m)
+/** All pools of one mapping whose window begins in @low .. @high. Return: false when there is no
+ *  more to do. */
+static bool ct_scan_mapping(struct ct_owner_scan *scan, const struct ct_mapping *m, ct_raddr_t low,
+			    ct_raddr_t high)
 {
 	uint32_t bytes = ct_py_pools__bytes(scan->heap->pools);
 	struct ct_py_pool pool;
 
 	for (ct_raddr_t base = m->start & ~(CT_WINDOW - 1); base < m->end; base += CT_WINDOW) {
+		if (base < low || base >= high)
+			continue;
+		scan->at = base;
 		if (ct_scan_over(scan))
 			return false;
 		if (!ct_scan_read(scan, base))
@@ -349,18 +355,47 @@ static bool ct_scan_mapping(struct ct_owner_scan *scan, const struct ct_mapping 
 	return true;
 }
 
-static void ct_scan_chunks(struct ct_owner_scan *scan)
+static bool ct_scan_pools(struct ct_owner_scan *scan, ct_raddr_t low, ct_raddr_t high)
+{
+	const struct ct_maps *maps = scan->heap->python.source.maps;
+
+	if (!ct_py_pools__bytes(scan->heap->pools))
+		return true;
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct ct_mapping *m = &maps->list[i];
+
+		if ((m->kind == CT_MAPPING_ANON || m->kind == CT_MAPPING_HEAP ||
+		     m->kind == CT_MAPPING_BSS) &&
+		    m->writable && !m->shared && !ct_scan_mapping(scan, m, low, high))
+			return false;
+	}
+	return true;
+}
+
+static bool ct_scan_chunks(struct ct_owner_scan *scan)
 {
 	struct ct_chunk chunk = { 0 };
 
-	for (uint64_t i = 1; ct_glibc__next(scan->heap->glibc, &chunk); i++) {
+	scan->at = UINT64_MAX;
+	for (uint64_t i = 1; scan->heap->glibc && ct_glibc__next(scan->heap->glibc, &chunk); i++) {
 		struct ct_py_block block = { chunk.user, chunk.size };
 
 		if (i % CT_CHUNKS_A_LOOK == 0 && ct_scan_over(scan))
-			return;
+			return false;
 		if (chunk.in_use && ct_py_present__has(scan->heap->present, chunk.user))
 			ct_scan_block(scan, &block, NULL);
 	}
+	return true;
+}
+
+/** All of the heap once, beginning where the last one ran out of time. */
+static void ct_scan_all(struct ct_owner_scan *scan)
+{
+	ct_raddr_t from = scan->heap->owners_from;
+	bool whole = ct_scan_pools(scan, from, UINT64_MAX) && ct_scan_chunks(scan) &&
+		     ct_scan_pools(scan, 0, from);
+
+	scan->heap->owners_from = whole || scan->found == scan->count ? 0 : scan->at;
 }
 
 static int ct_wanted_compare(const void *a, const void *b)
@@ -424,26 +459,15 @@ static bool ct_scan_begin(struct ct_owner_scan *scan, const struct ct_owner_quer
 size_t ct_py_buffers__owners(struct ct_py_heap *heap, struct ct_owner_query *queries, size_t count,
 			     uint64_t budget_ns)
 {
-	const struct ct_maps *maps = heap->python.source.maps;
 	struct ct_owner_scan *scan = count ? calloc(1, sizeof(*scan)) : NULL;
 	size_t found = 0;
-	bool more;
 
 	if (!scan)
 		return 0;
 	scan->heap = heap;
 	scan->deadline_ns = ct_now_ns() + budget_ns;
-	more = ct_scan_begin(scan, queries, count);
-	for (size_t i = 0; more && i < maps->count && ct_py_pools__bytes(heap->pools); i++) {
-		const struct ct_mapping *m = &maps->list[i];
-
-		if ((m->kind == CT_MAPPING_ANON || m->kind == CT_MAPPING_HEAP ||
-		     m->kind == CT_MAPPING_BSS) &&
-		    m->writable && !m->shared)
-			more = ct_scan_mapping(scan, m);
-	}
-	if (more && heap->glibc)
-		ct_scan_chunks(scan);
+	if (ct_scan_begin(scan, queries, count))
+		ct_scan_all(scan);
 	for (size_t i = 0; i < count; i++) {
 		struct ct_wanted *wanted = ct_wanted_at(scan, queries[i].address);
 

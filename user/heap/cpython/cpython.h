@@ -33,6 +33,8 @@ struct ct_py_heap {
 	bool states_read;		       /* since the last renew */
 	struct ct_py_known known[CT_PY_KNOWN]; /* since the last renew */
 	uint32_t seen[CT_PY_SEEN]; /* pages asked for since the last renew: low bits of numbers */
+	ct_raddr_t owners_from; /* where the last look for owners ran out of time: the next goes on
+				 * there; UINT64_MAX: in the chunks; 0: at the beginning */
 	const struct ct_mapping *last; /* that an address lay in; of python.source.maps */
 };
 

@@ -127,7 +127,8 @@ static size_t ct_utf8_len(const uint8_t *text, size_t left)
 
 /**
  * Read the type name at @address into @name (CT_PY_NAME_MAX + 1 bytes), cut at a character. A class
- * may have any name, control characters too (ct_names escapes them); a static type's is printable.
+ * may have any name, control characters and broken UTF-8 too (ct_names escapes them); a static
+ * type's is printable.
  */
 static bool ct_type_name(const struct ct_py_types *types, ct_raddr_t address, bool any, char *name)
 {
@@ -148,10 +149,10 @@ static bool ct_type_name(const struct ct_py_types *types, ct_raddr_t address, bo
 
 		if (!len && have == CT_PY_NAME_MAX && have - at < 4)
 			name[at] = 0; /* cut inside of a character */
-		else if (!len || (!any && ((uint8_t)name[at] < ' ' || name[at] == 0x7f)))
+		else if (!any && (!len || (uint8_t)name[at] < ' ' || name[at] == 0x7f))
 			return false;
 		else
-			at += len;
+			at += len ? len : 1;
 	}
 	return any || at;
 }
