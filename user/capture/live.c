@@ -25,7 +25,8 @@
 #include "capture/runtimes.h"
 #include "ct_config.h"
 
-#define CT_MAX_LINKS 32
+#define CT_MAX_LINKS	     32
+#define CT_STACKS_RING_BYTES (64ul << 20) /* a stack is as long as twenty faults */
 
 const char *const ct_hook_names[] = { "fexit", "kprobe", "tracepoint", NULL };
 
@@ -285,17 +286,24 @@ const char *const *ct_capture__ladder(void)
 uint64_t ct_capture__missed(const struct ct_capture *capture)
 {
 	struct bpf_program *program;
-	uint64_t missed = 0;
+	uint64_t missed = 0, frees = 0;
 
 	bpf_object__for_each_program(program, capture->object) {
 		struct bpf_prog_info info = { 0 };
 		uint32_t len = sizeof(info);
 
-		if (bpf_program__autoload(program) &&
-		    !bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &len))
+		if (!bpf_program__autoload(program) ||
+		    bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &len))
+			continue;
+		if (!strcmp(bpf_program__name(program), "ct_on_page_free"))
+			frees += info.recursion_misses;
+		else
 			missed += info.recursion_misses;
 	}
-	return missed;
+	/* Pages are freed in interrupts, too, also while the program runs for a task: if that is
+	 * the only one to have been skipped, nobody was preempted, and those were none of a task's.
+	 */
+	return missed ? missed + frees : 0;
 }
 
 /* The ring is readable whenever there is a record in it, that is always. */
@@ -316,6 +324,7 @@ struct ct_capture *ct_capture__open_live(const struct ct_capture_options *option
 	struct ct_capture *capture = calloc(1, sizeof(*capture));
 	struct ct_config config = { 0 };
 	const char *const *ladder;
+	size_t ring_bytes = options->ring_bytes;
 	char why[256] = "";
 	int err;
 
@@ -326,6 +335,8 @@ struct ct_capture *ct_capture__open_live(const struct ct_capture_options *option
 		ct_error("cannot trace on this kernel: %s ('cowtrace doctor' tells more)", why);
 		goto fail;
 	}
+	if (!ring_bytes && options->stacks)
+		ring_bytes = CT_STACKS_RING_BYTES;
 	err = -EINVAL;
 	ladder = ct_capture__ladder();
 	for (size_t i = 0; ladder[i]; i++) {
@@ -333,7 +344,7 @@ struct ct_capture *ct_capture__open_live(const struct ct_capture_options *option
 
 		if (options->hook && strcmp(options->hook, ladder[i]))
 			continue;
-		err = ct_try(capture, ladder[i], &config, options->ring_bytes, why, sizeof(why));
+		err = ct_try(capture, ladder[i], &config, ring_bytes, why, sizeof(why));
 		if (!err)
 			break;
 		snprintf(capture->refused + used, sizeof(capture->refused) - used, "%s%s: %s",

@@ -49,7 +49,9 @@ static const struct argp_option ct_argp_options[] = {
 	{ "hook", CT_OPT_HOOK, "HOOK", 0,
 	  "fexit, kprobe or tracepoint (default: auto, the first of them that works here)", 4 },
 	{ "ring", CT_OPT_RING, "BYTES", 0,
-	  "Size of the ring buffer, a power of two (default 16M; K, M, G may follow)", 4 },
+	  "Size of the ring buffer, a power of two (default 16M, with --stacks 64M; K, M, G may "
+	  "follow)",
+	  4 },
 	{ "verbose", 'v', NULL, 0, "Tell what is being done, and what libbpf says", 4 },
 	{ 0 },
 };

@@ -16,7 +16,7 @@
 #define CT_SEARCH_PAGES	  65536u /* before an address, at most: 256 MiB */
 #define CT_SEARCH_BATCH	  512u
 #define CT_SEARCH_REST	  20u		 /* searching takes at most a twentieth of the time */
-#define CT_SEARCH_FREE_NS 1000000u	 /* what a search may cost without a rest */
+#define CT_SEARCH_FREE_NS 20000000u	 /* what searches may cost without a rest */
 #define CT_MAPPED_MIN	  (128ull << 10) /* what malloc maps at the least, untuned */
 
 uint64_t ct_glibc_clock_ns(void)
