@@ -115,11 +115,15 @@ static void print_phase(struct probe *probe)
 {
 	const struct ct_runtime *rt = &probe->interpreter.runtime;
 	unsigned int generation;
+	bool ending;
 
 	printf("tstate\t%s\ncollectors", rt->tstate_tls ? "tls" : "global");
 	for (int i = 0; i < CT_MAX_INTERPRETERS; i++)
 		printf("\t%d", rt->collecting[i] ? int_at(probe, rt->collecting[i]) : -1);
-	printf("\nfinalising\t%d\n", rt->finalising ? word(probe, rt->finalising) != 0 : -1);
+	/* in 2.7 an int, the other way round */
+	ending = rt->finalising_zero ? !(uint32_t)word(probe, rt->finalising)
+				     : word(probe, rt->finalising) != 0;
+	printf("\nfinalising\t%d\n", rt->finalising ? ending : -1);
 	for (int i = 0; i < CT_MAX_INTERPRETERS; i++) {
 		ct_raddr_t at = rt->collecting[i];
 

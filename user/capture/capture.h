@@ -22,7 +22,8 @@ const char *const *ct_capture__ladder(void);
 struct ct_capture_options {
 	const char *hook; /* NULL: the first that works */
 	bool follow;
-	size_t ring_bytes;   /* 0: the default, 16 MiB, or 64 with stacks; else a power of two of at least a page */
+	size_t ring_bytes;   /* 0: the default, 16 MiB, or 64 with stacks; else a power of two of at
+				least a page */
 	unsigned int stacks; /* of each so many faults the stack is taken; 0: of none */
 };
 
