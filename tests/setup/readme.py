@@ -6,7 +6,8 @@ Replaces what stands between `<!-- made by `make readme`: NAME -->` and the next
     screen   the live screen of the demo, captured from a terminal of 110 x 32 after 12 seconds
     python   the summary of a Python program with three workers, tests/setup/shop.py
     evidence the bytes that the kernel carried against the parent's, in an emulated machine
-    bench    the report of tests/bench/run.py
+    bench    the report of tests/bench/run.py on programs of all kinds
+    bench-python   the same on Python programs
 """
 import os
 import re
@@ -37,11 +38,19 @@ def screen():
     return text
 
 
-def bench():
-    run = subprocess.run([sys.executable, "tests/bench/run.py"], check=True, text=True,
+def report(*parts):
+    run = subprocess.run([sys.executable, "tests/bench/run.py", *parts], check=True, text=True,
                          stdout=subprocess.PIPE)
     lines = run.stdout.rstrip().split("\n")
     return "\n".join(line for line in lines if not line.startswith("cowtrace: "))
+
+
+def bench():
+    return report("storm", "programs", "flood", "consumer", "big", "attach", "foreign")
+
+
+def bench_python():
+    return report("stacks", "python", "latency")
 
 
 def python():
@@ -68,7 +77,8 @@ def evidence():
     return "\n".join(lines)
 
 
-MAKERS = {"screen": screen, "python": python, "evidence": evidence, "bench": bench}
+MAKERS = {"screen": screen, "python": python, "evidence": evidence, "bench": bench,
+          "bench-python": bench_python}
 
 
 def main():
