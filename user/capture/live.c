@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/types.h"
 #include "capture/calibrate.h"
@@ -252,7 +252,7 @@ static int ct_prepare(struct ct_config *config, const struct ct_capture_options 
 
 static void ct_start_clock(struct ct_capture *capture)
 {
-	struct timespec tick, now;
+	struct timespec tick;
 
 	/* the resolution of the coarse clock is the timer tick, to which jiffies count */
 	clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
@@ -260,9 +260,8 @@ static void ct_start_clock(struct ct_capture *capture)
 	capture->control->sweep = CT_SWEEP_NONE;
 	if (ct_object__run_iter(capture->sweep))
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	capture->boot_jiffies = capture->control->jiffies;
-	capture->boot_ns = (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	capture->boot_ns = ct_now_ns();
 }
 
 /* Does the kernel preempt itself? Unknown (no debugfs) counts as no: ct_capture__missed tells. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* output.c - where a run's results go. */
 #include "cli/output.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

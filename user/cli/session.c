@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* session.c - capture, resolver and tally wired together. */
 #include "cli/session.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 
 #include "base/fmt.h"
 #include "base/log.h"
 #include "heap/reader.h"
 
 #define CT_STACKS_KEPT 262144u /* different ones; of more only their innermost frame is counted */
-
-uint64_t ct_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 static uint32_t ct_on_image_began(void *context, pid_t pid, pid_t parent_pid, const char *command,
 				  uint64_t ts_ns)

@@ -51,7 +51,4 @@ bool ct_session__ended(const struct ct_session *session);
 void ct_session__reset(struct ct_session *session);
 void ct_session__close(struct ct_session *session);
 
-/** ct_now_ns - CLOCK_MONOTONIC. */
-uint64_t ct_now_ns(void);
-
 #endif /* CT_CLI_SESSION_H */

@@ -5,6 +5,7 @@
  * bits, to a page on the way there.
  */
 #include "heap/glibc_index.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -284,7 +285,7 @@ static bool ct_region_walk(struct ct_chunk_region *region, const struct ct_walke
 static bool ct_region_rebuild(struct ct_chunk_region *region, const struct ct_walker *walker,
 			      ct_raddr_t target)
 {
-	uint64_t now = ct_glibc_clock_ns();
+	uint64_t now = ct_now_ns();
 
 	if (now - region->rebuilt_ns < CT_REBUILD_REST * region->rebuild_cost_ns) {
 		region->broken = true;
@@ -295,7 +296,7 @@ static bool ct_region_rebuild(struct ct_chunk_region *region, const struct ct_wa
 	region->top = 0;
 	region->broken = false;
 	ct_region_walk(region, walker, region->first, target);
-	region->rebuild_cost_ns = ct_glibc_clock_ns() - now;
+	region->rebuild_cost_ns = ct_now_ns() - now;
 	return region->walked > target;
 }
 

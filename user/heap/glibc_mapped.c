@@ -5,10 +5,10 @@
  * the answer, and forgotten when it has changed.
  */
 #include "heap/glibc_mapped.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "heap/glibc_index.h"
 
@@ -19,21 +19,10 @@
 #define CT_SEARCH_FREE_NS 20000000u	 /* what searches may cost without a rest */
 #define CT_MAPPED_MIN	  (128ull << 10) /* what malloc maps at the least, untuned */
 
-uint64_t ct_glibc_clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
-
 /** CPU time of this thread: what a search costs us, however busy the machine is. */
 static uint64_t ct_cpu_ns(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+	return ct_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /** The bytes of the mapping whose chunk has this head; 0: no such head. Its size is the mapping's,
@@ -182,7 +171,7 @@ bool ct_mapped__find(struct ct_mapped *mapped, struct ct_remote *memory,
 	if (i < mapped->count && mapped->spans[i].start <= address &&
 	    ct_span_holds(mapped, &mapped->spans[i], memory))
 		return ct_mapped_fill(&mapped->spans[i], address, chunk);
-	now = ct_glibc_clock_ns();
+	now = ct_now_ns();
 	if (!mapped->since_ns)
 		mapped->since_ns = now;
 	if (mapped->cost_ns > CT_SEARCH_FREE_NS + (now - mapped->since_ns) / CT_SEARCH_REST)

@@ -37,7 +37,5 @@ bool ct_mapped__find(struct ct_mapped *mapped, struct ct_remote *memory,
 /** ct_mapped__renew - the memory has moved on. */
 void ct_mapped__renew(struct ct_mapped *mapped);
 void ct_mapped__free(struct ct_mapped *mapped);
-/** ct_glibc_clock_ns - CLOCK_MONOTONIC. */
-uint64_t ct_glibc_clock_ns(void);
 
 #endif /* CT_HEAP_GLIBC_MAPPED_H */

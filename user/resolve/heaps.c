@@ -5,12 +5,12 @@
  * again, since the next child inherits what is there by then.
  */
 #include "resolve/heaps.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 
@@ -25,14 +25,6 @@
 #define CT_ASK_NS	     1000000000ull
 #define CT_ATTACH_REST	     20 /* looking for heaps may take a twentieth of the time */
 #define CT_ATTACH_REST_YOUNG 5	/* and more while that matters most */
-
-uint64_t ct_monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 /* A number that changes when a file is mapped or unmapped. */
 static uint64_t ct_modules_of(const struct ct_maps *maps)
@@ -50,7 +42,7 @@ static void ct_heaps_ask(struct ct_heaps *heaps)
 {
 	struct ct_interpreter found;
 
-	heaps->asked_ns = ct_monotonic_ns();
+	heaps->asked_ns = ct_now_ns();
 	for (int i = 0; ct_readers[i] && i < CT_MAX_READERS; i++) {
 		if (!heaps->heap[i] || !ct_readers[i]->interpreter)
 			continue;
@@ -107,7 +99,7 @@ struct ct_heaps *ct_heaps__open(pid_t pid, const struct ct_heap_source *source)
 	heaps->references = 1;
 	heaps->source = *source;
 	heaps->interpreter_reader = -1;
-	heaps->opened_ns = heaps->maps_read_ns = ct_monotonic_ns();
+	heaps->opened_ns = heaps->maps_read_ns = ct_now_ns();
 	heaps->source.maps = ct_maps__read(pid);
 	if (!heaps->source.maps || !heaps->source.maps->count) {
 		int err = heaps->source.maps ? ESRCH : errno;
@@ -119,7 +111,7 @@ struct ct_heaps *ct_heaps__open(pid_t pid, const struct ct_heap_source *source)
 	}
 	heaps->source.memory = ct_remote__open(pid);
 	ct_heaps_attach(heaps, false);
-	heaps->maps_cost_ns = ct_monotonic_ns() - heaps->maps_read_ns;
+	heaps->maps_cost_ns = ct_now_ns() - heaps->maps_read_ns;
 	return heaps;
 }
 
@@ -147,7 +139,7 @@ static void ct_heaps_refresh(struct ct_heaps *heaps, bool again)
 {
 	struct ct_maps *maps, *old = heaps->source.maps;
 
-	heaps->maps_read_ns = ct_monotonic_ns();
+	heaps->maps_read_ns = ct_now_ns();
 	maps = ct_maps__read(old->pid);
 	if (!maps || !maps->count) {
 		ct_maps__put(maps);
@@ -156,12 +148,12 @@ static void ct_heaps_refresh(struct ct_heaps *heaps, bool again)
 	heaps->source.maps = maps;
 	ct_heaps_attach(heaps, again);
 	ct_maps__put(old);
-	heaps->maps_cost_ns = ct_monotonic_ns() - heaps->maps_read_ns;
+	heaps->maps_cost_ns = ct_now_ns() - heaps->maps_read_ns;
 }
 
 static bool ct_heaps_old(const struct ct_heaps *heaps, unsigned int rest)
 {
-	return ct_monotonic_ns() - heaps->maps_read_ns >= rest * heaps->maps_cost_ns;
+	return ct_now_ns() - heaps->maps_read_ns >= rest * heaps->maps_cost_ns;
 }
 
 bool ct_heaps__covers(struct ct_heaps *heaps, ct_raddr_t address)
@@ -184,7 +176,7 @@ bool ct_heaps__read_since(struct ct_heaps *heaps, uint64_t since_ns, bool now)
 void ct_heaps__mark_stale(struct ct_heaps *heaps)
 {
 	bool first = !heaps->forked;
-	bool young = ct_monotonic_ns() - heaps->opened_ns < CT_YOUNG_NS;
+	bool young = ct_now_ns() - heaps->opened_ns < CT_YOUNG_NS;
 
 	heaps->stale = heaps->forked = true;
 	/* at once: by the child's first fault the parent may be gone */

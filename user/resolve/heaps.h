@@ -55,7 +55,4 @@ bool ct_heaps__look_again(struct ct_heaps *heaps, uint64_t now_ns);
 bool ct_heaps__source_line(struct ct_heaps *heaps, const struct ct_frame *frame,
 			   struct ct_source_line *line);
 
-/** ct_monotonic_ns - CLOCK_MONOTONIC. */
-uint64_t ct_monotonic_ns(void);
-
 #endif /* CT_RESOLVE_HEAPS_H */

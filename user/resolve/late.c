@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "resolve/impl.h"
 
 #define CT_LATE_MOST   4096u	     /* a power of two */
@@ -64,7 +65,7 @@ uint64_t ct_late__add(struct ct_resolver *resolver, const struct ct_image *image
 		ct_late_at(late, late->first++)->ticket = 0;
 	entry = ct_late_at(late, late->next);
 	*entry = (struct ct_late_fault){ .ticket = late->next,
-					 .seen_ns = ct_monotonic_ns(),
+					 .seen_ns = ct_now_ns(),
 					 .len = len < sizeof(entry->record) ? sizeof(*record)
 									    : sizeof(entry->record),
 					 .sample = *sample };
@@ -120,7 +121,7 @@ void ct_late__work(struct ct_resolver *resolver, bool last)
 
 	if (!late || late->first == late->next)
 		return;
-	end_ns = ct_monotonic_ns() + CT_LATE_END_NS;
+	end_ns = ct_now_ns() + CT_LATE_END_NS;
 	for (uint64_t ticket = late->first; ticket < late->next; ticket++) {
 		struct ct_late_fault *entry = ct_late_at(late, ticket);
 		const uint64_t *at = NULL;
@@ -131,7 +132,7 @@ void ct_late__work(struct ct_resolver *resolver, bool last)
 		image = at ? (struct ct_image *)(uintptr_t)*at : NULL;
 		if (image && image->own && !image->ended) {
 			if (!ct_heaps__read_since(image->own, entry->seen_ns,
-						  last && ct_monotonic_ns() < end_ns))
+						  last && ct_now_ns() < end_ns))
 				continue; /* not yet */
 			ct_late_explain(resolver, image, entry);
 		}

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "resolve/impl.h"
 
 #define CT_PENDING_MOST	    65536u	 /* a power of two */
@@ -81,7 +82,7 @@ uint64_t ct_pending__add(struct ct_resolver *resolver, struct ct_heaps *heaps, i
 		if (!pending)
 			return 0;
 		pending->first = pending->next = 1;
-		pending->ended_ns = pending->at_ns = ct_monotonic_ns();
+		pending->ended_ns = pending->at_ns = ct_now_ns();
 		pending->saved_ns = CT_PENDING_SAVED_NS;
 	}
 	if (pending->next - pending->first >= CT_PENDING_MOST) {
@@ -198,7 +199,7 @@ static void ct_pending_pass(struct ct_resolver *resolver, struct ct_heaps *heaps
 			    uint64_t budget_ns)
 {
 	struct ct_pending *pending = resolver->pending;
-	uint64_t begin_ns = ct_monotonic_ns();
+	uint64_t begin_ns = ct_now_ns();
 	struct ct_owner_query *queries;
 	struct ct_map index = { 0 };
 	size_t count;
@@ -210,7 +211,7 @@ static void ct_pending_pass(struct ct_resolver *resolver, struct ct_heaps *heaps
 	count = queries ? ct_pending_gather(pending, heaps, reader, queries, &index) : 0;
 	if (count)
 		ct_readers[reader]->owners(heaps->heap[reader], queries, count, budget_ns);
-	whole = whole || ct_monotonic_ns() - begin_ns < budget_ns;
+	whole = whole || ct_now_ns() - begin_ns < budget_ns;
 	for (uint64_t ticket = pending->first; ticket < pending->next; ticket++) {
 		struct ct_pending_sample *entry = ct_pending_at(pending, ticket);
 		const uint64_t *at;
@@ -246,11 +247,11 @@ static uint64_t ct_pending_budget(struct ct_pending *pending, uint64_t now_ns, b
 static void ct_pending_finish(struct ct_resolver *resolver)
 {
 	struct ct_pending *pending = resolver->pending;
-	uint64_t end_ns = ct_monotonic_ns() + CT_PENDING_END_NS, now_ns;
+	uint64_t end_ns = ct_now_ns() + CT_PENDING_END_NS, now_ns;
 	struct ct_pending_sample *entry;
 
 	while ((entry = ct_pending_next(pending, NULL))) {
-		now_ns = ct_monotonic_ns();
+		now_ns = ct_now_ns();
 		if (now_ns >= end_ns)
 			break;
 		entry->tries = CT_PENDING_TRIES; /* so that each round ends with one less */
@@ -270,13 +271,13 @@ void ct_pending__work(struct ct_resolver *resolver, struct ct_heaps *heaps, bool
 		ct_pending_finish(resolver);
 		return;
 	}
-	now_ns = ct_monotonic_ns();
+	now_ns = ct_now_ns();
 	budget_ns = ct_pending_budget(pending, now_ns, !heaps);
 	entry = budget_ns ? ct_pending_next(pending, heaps) : NULL;
 	if (!entry)
 		return;
 	ct_pending_pass(resolver, entry->heaps, entry->reader, budget_ns);
-	pending->ended_ns = ct_monotonic_ns();
+	pending->ended_ns = ct_now_ns();
 	took_ns = pending->ended_ns - now_ns;
 	pending->saved_ns -= took_ns < pending->saved_ns ? took_ns : pending->saved_ns;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fmt.h"
 #include "base/log.h"
 #include "resolve/impl.h"
@@ -83,7 +84,7 @@ void ct_runtimes__tell(struct ct_resolver *resolver, struct ct_image *image, uin
  * and the ring of records does not wait for long. */
 void ct_runtimes__look(struct ct_resolver *resolver)
 {
-	uint64_t begin_ns = ct_monotonic_ns(), now_ns = begin_ns, id, value;
+	uint64_t begin_ns = ct_now_ns(), now_ns = begin_ns, id, value;
 
 	if (begin_ns < resolver->look_ns)
 		return;
@@ -98,9 +99,9 @@ void ct_runtimes__look(struct ct_resolver *resolver)
 		if (image->ended)
 			continue;
 		if (image->own && ct_heaps__look_again(image->own, now_ns))
-			now_ns = ct_monotonic_ns();
+			now_ns = ct_now_ns();
 		ct_runtimes__tell(resolver, image, 0);
 	}
-	now_ns = ct_monotonic_ns();
+	now_ns = ct_now_ns();
 	resolver->look_ns = now_ns + CT_LOOK_NS + CT_LOOK_REST * (now_ns - begin_ns);
 }

@@ -5,10 +5,10 @@
  * all blocks asked for at hand. Only pages in memory are read, and pools in pieces of 256 KiB.
  */
 #include "heap/cpython/buffers.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define CT_WINDOW	 (CT_PRESENT_GROUP * CT_PAGE_SIZE)
 #define CT_DEQUE_LEFT	 24u  /* dequeobject: the first block of a chain */
@@ -52,14 +52,6 @@ struct ct_owner {
 	ct_raddr_t start;
 	uint64_t len;
 };
-
-static uint64_t ct_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 static size_t ct_bloom_bit(ct_raddr_t address)
 {
