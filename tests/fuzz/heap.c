@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * heap.c - libFuzzer target: the cpython and glibc readers on the saved heaps of corpus/heap. An
+ * heap.c - libFuzzer target: the cpython and generic readers on the saved heaps of corpus/heap. An
  * input says which heap, and what of its memory is changed, before the readers attach or after, in
  * records of 16 bytes; so the fuzzer has to find which word matters, not how a heap is made.
  *
@@ -143,7 +143,7 @@ static void ask(const struct ct_reader *reader, void *heap, const struct image *
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	const struct ct_reader *readers[] = { &ct_reader_cpython, &ct_reader_glibc };
+	const struct ct_reader *readers[] = { &ct_reader_cpython, &ct_reader_generic };
 	struct image *image = &images[len ? data[0] % image_count : 0];
 	struct ct_heap_source source = { .types = ct_names__new(), .lines = ct_names__new() };
 	void *heaps[CT_ARRAY_SIZE(readers)] = { NULL };

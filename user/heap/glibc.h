@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * glibc.h - the chunks of glibc's malloc in [heap], in thread arenas and in mappings of their own:
- * which chunk holds an address, and is it in use. Used by the reader of the same name, and by
- * readers of runtimes that put objects there.
+ * which chunk holds an address, and is it in use. Used by readers of
+ * runtimes that put objects there.
  */
 #ifndef CT_HEAP_GLIBC_H
 #define CT_HEAP_GLIBC_H

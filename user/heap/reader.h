@@ -103,7 +103,6 @@ extern const struct ct_reader *const ct_readers[];
 
 extern const struct ct_reader ct_reader_gcheap;
 extern const struct ct_reader ct_reader_cpython;
-extern const struct ct_reader ct_reader_glibc;
 extern const struct ct_reader ct_reader_generic;
 
 #endif /* CT_HEAP_READER_H */

@@ -3,5 +3,8 @@
 #include "heap/reader.h"
 
 const struct ct_reader *const ct_readers[] = {
-	&ct_reader_gcheap, &ct_reader_cpython, &ct_reader_glibc, &ct_reader_generic, NULL,
+	&ct_reader_gcheap,
+	&ct_reader_cpython,
+	&ct_reader_generic,
+	NULL,
 };
